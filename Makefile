@@ -1,0 +1,50 @@
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
+
+# What the tests need beside Go; tools/need knows the packages.
+NEEDS := gcc
+LINT  := go tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: help
+help: ## Say what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: ## Run the marketplace on this machine, with nothing installed
+	go run ./cmd/marketplace
+
+.PHONY: test
+test: ## Run every test that takes minutes at most
+	tools/need $(NEEDS)
+	go test -race ./...
+	if [ -f bench/go.mod ]; then cd bench && go test -race ./...; fi
+
+.PHONY: test-long
+test-long: ## Run the tests that take hours, too (they are behind the build tag "long")
+	tools/need $(NEEDS)
+	go test -race -tags long -timeout 4h ./...
+
+.PHONY: lint
+lint: ## Read the code critically (the first time builds the reader, which takes minutes)
+	$(LINT) run
+
+.PHONY: generate
+generate: ## Make everything that follows from the schema
+	go generate ./messages
+
+.PHONY: current
+current: generate ## Fail if generated files were not committed as they should be
+	git diff --exit-code -- messages docs/PROTOCOL.md
+	test -z "$$(git ls-files --others --exclude-standard -- messages docs)" || { git status --short -- messages docs; exit 1; }
+
+.PHONY: check
+check: current lint test ## Do what CI does
+
+.PHONY: bench
+bench: ## Say how to measure
+	@echo 'The benchmarks are a module of their own:'
+	@echo '  cd bench && go run .            # load against a running marketplace and its peers'
+	@echo '  cd bench && go test -bench . ./...'

@@ -1,0 +1,154 @@
+// Package actors is the list of kinds, and starts the system that runs them.
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/threefoldtech/cloud-marketplace/actors/broadcast"
+	"github.com/threefoldtech/cloud-marketplace/actors/catalogue"
+	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
+	"github.com/threefoldtech/cloud-marketplace/actors/engine"
+	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/actors/inbox"
+	"github.com/threefoldtech/cloud-marketplace/actors/node"
+	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	"github.com/threefoldtech/cloud-marketplace/actors/user"
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+)
+
+// Kinds returns the kinds of entities, under these terms.
+func Kinds(terms deployment.Terms) []*entity.Kind {
+	return []*entity.Kind{user.Kind, deployment.Kind(terms), node.Kind, broadcast.Kind}
+}
+
+// Config configures a System. Zero values are as in engine.Config and entity.Config.
+type Config struct {
+	Store     persistence.Store
+	Domain    clock.Clock
+	Log       *slog.Logger
+	Executors map[protoreflect.FullName]entity.Executor
+	Terms     deployment.Terms
+	Prices    price.Policy
+	OnPush    func(*clusterv1.Push) // takes what actors say unasked; must not block
+
+	IdleAfter     time.Duration
+	SnapshotEvery int
+	GateLimit     int
+	ScanEvery     time.Duration
+}
+
+// System is all actors of one process.
+type System struct {
+	Catalogue *catalogue.Catalogue
+	engine    *engine.Engine
+	runtime   *entity.Runtime
+	group     *persistence.Subscriber
+	fanout    *persistence.Subscriber
+	publisher *persistence.Publisher
+	done      sync.WaitGroup
+}
+
+// Start loads the read models and starts the actors.
+func Start(ctx context.Context, c Config) (*System, error) {
+	if err := messages.Check(); err != nil {
+		return nil, fmt.Errorf("the schema: %w", err)
+	}
+	if c.Prices == (price.Policy{}) {
+		c.Prices = price.Main
+	}
+	c.Terms.Prices = c.Prices
+	s := &System{publisher: persistence.NewPublisher(c.Store)}
+	s.Catalogue = catalogue.New(catalogue.Config{Store: c.Store, Prices: c.Prices, Read: readNode, Log: c.Log})
+	s.runtime = entity.NewRuntime(entity.Config{
+		Store: c.Store, Executors: c.Executors, Domain: c.Domain, Log: c.Log,
+		SnapshotEvery: c.SnapshotEvery, GateLimit: c.GateLimit, ScanEvery: c.ScanEvery,
+	})
+	s.group = persistence.NewSubscriber(c.Store, persistence.SubscriberConfig{Group: "inbox", Log: c.Log})
+	s.fanout = persistence.NewSubscriber(c.Store, persistence.SubscriberConfig{Log: c.Log})
+	changed, err := s.fanout.Subscribe(context.WithoutCancel(ctx), messages.TopicNodeChanged) // before Load: nothing in between is missed
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Catalogue.Load(ctx); err != nil {
+		return nil, errors.Join(err, s.fanout.Close())
+	}
+	s.done.Go(func() { s.Catalogue.Run(changed) })
+	if err := s.startActors(c); err != nil {
+		return nil, errors.Join(err, s.fanout.Close())
+	}
+	observed, err := s.group.Subscribe(context.WithoutCancel(ctx), messages.TopicObservations)
+	if err != nil {
+		return nil, errors.Join(err, s.Stop(ctx))
+	}
+	in := &inbox.Inbox{Actors: s, Poison: s.publisher, Log: c.Log}
+	s.done.Go(func() { in.Run(context.WithoutCancel(ctx), observed) })
+	return s, nil
+}
+
+// startActors starts the engine for every kind that the schema names.
+func (s *System) startActors(c Config) error {
+	var kinds []engine.Kind
+	readers := map[string]engine.Reader{catalogue.Kind: s.Catalogue.Answer}
+	known := map[string]bool{catalogue.Kind: true}
+	for _, k := range Kinds(c.Terms) {
+		kinds = append(kinds, s.runtime.Kind(k))
+		known[k.Name] = true
+	}
+	for _, m := range messages.Methods {
+		if !m.Session && !known[m.Actor] {
+			return fmt.Errorf("method %s is for actors of kind %s, which nobody runs", m.Name, m.Actor)
+		}
+	}
+	e, err := engine.Start(engine.Config{IdleAfter: c.IdleAfter, Log: c.Log, OnPush: c.OnPush}, kinds, readers)
+	if err != nil {
+		return err
+	}
+	s.engine = e
+	s.runtime.Start(e)
+	return nil
+}
+
+func readNode(id string, l persistence.Loaded) (*marketplacev1.Node, error) {
+	state, err := entity.Replay(node.Kind, id, l)
+	if err != nil {
+		return nil, err
+	}
+	return node.Shown(state), nil
+}
+
+// Call asks an actor. done is called once and must not block.
+func (s *System) Call(req *clusterv1.Request, timeout time.Duration, done func(*clusterv1.Response)) {
+	s.engine.Call(req, timeout, done)
+}
+
+// Publisher publishes what integrations observe.
+func (s *System) Publisher() message.Publisher { return s.publisher }
+
+// Stats are the counts of engine and entities.
+type Stats struct {
+	Engine engine.Stats
+	Entity entity.Stats
+}
+
+// Stats returns the counts.
+func (s *System) Stats() Stats { return Stats{s.engine.Stats(), s.runtime.Stats()} }
+
+// Stop stops all actors. The store is to be closed after it.
+func (s *System) Stop(ctx context.Context) error {
+	s.runtime.Stop()
+	err := errors.Join(s.group.Close(), s.fanout.Close())
+	s.done.Wait()
+	return errors.Join(err, s.engine.Stop(ctx))
+}

@@ -1,0 +1,139 @@
+// Package catalogue is what everyone may see of nodes and prices: a read model,
+// the same on every process. It answers reads and keeps nothing of its own.
+//
+// # Life
+//
+// It is told from which place of the topic of changed nodes to read, loads
+// every node from the store, and then applies what was published from that
+// place on, dropping what is older than what it loaded. So it misses nothing
+// and needs no snapshot.
+package catalogue
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+)
+
+// Kind is the name under which requests reach the catalogue.
+const Kind = "catalogue"
+
+// nodeKind is the kind of actor whose states are read.
+const nodeKind = "node"
+
+// Config configures a Catalogue.
+type Config struct {
+	Store  persistence.Store
+	Prices price.Policy
+	// Read returns the node that is stored; nil when there is none.
+	Read func(id string, l persistence.Loaded) (*marketplacev1.Node, error)
+	Log  *slog.Logger
+}
+
+// Catalogue holds every node.
+type Catalogue struct {
+	config Config
+	mu     sync.RWMutex
+	shown  map[uint32]entry
+}
+
+// entry is a node and the version of its actor that it shows. Nodes are never
+// changed, only replaced.
+type entry struct {
+	node    *marketplacev1.Node
+	version uint64
+}
+
+// New returns an empty catalogue.
+func New(c Config) *Catalogue {
+	return &Catalogue{config: c, shown: map[uint32]entry{}}
+}
+
+// Load reads every node from the store.
+func (c *Catalogue) Load(ctx context.Context) error {
+	for cursor, done := "", false; !done; done = cursor == "" {
+		refs, next, err := c.config.Store.Entities(ctx, nodeKind, cursor, 1000)
+		if err != nil {
+			return fmt.Errorf("list the nodes: %w", err)
+		}
+		for _, r := range refs {
+			l, err := c.config.Store.Load(ctx, r.Entity)
+			if err != nil {
+				return fmt.Errorf("load %s: %w", r.Entity, err)
+			}
+			n, err := c.config.Read(r.Entity.ID, l)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", r.Entity, err)
+			}
+			c.put(n, l.Version)
+		}
+		cursor = next
+	}
+	return nil
+}
+
+// Run applies what nodes publish until the channel closes.
+func (c *Catalogue) Run(in <-chan *message.Message) {
+	for m := range in {
+		changed := &taskv1.NodeChanged{}
+		version, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataVersion), 10, 64)
+		if err == nil {
+			err = proto.Unmarshal(m.Payload, changed)
+		}
+		if err != nil {
+			c.config.Log.Error("changed node not read", slog.String("uuid", m.UUID), slog.Any("error", err))
+		} else {
+			c.put(changed.GetNode(), version)
+		}
+		m.Ack()
+	}
+}
+
+// put shows a node unless what is shown is newer.
+func (c *Catalogue) put(n *marketplacev1.Node, version uint64) {
+	if n == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shown[n.GetNodeId()].version <= version {
+		c.shown[n.GetNodeId()] = entry{n, version}
+	}
+}
+
+// Node returns a node, or nil.
+func (c *Catalogue) Node(id uint32) *marketplacev1.Node {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.shown[id].node
+}
+
+// Len returns how many nodes are shown.
+func (c *Catalogue) Len() int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.shown)
+}
+
+// all returns the nodes that keep says yes to.
+func (c *Catalogue) all(keep func(*marketplacev1.Node) bool) []*marketplacev1.Node {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var nodes []*marketplacev1.Node
+	for _, e := range c.shown {
+		if keep(e.node) {
+			nodes = append(nodes, e.node)
+		}
+	}
+	return nodes
+}

@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// Life is what the sweeper knows of an actor that lives.
+type Life struct {
+	PID  *actor.PID
+	last atomic.Int64
+}
+
+// Touch says that the actor is in use.
+func (l *Life) Touch(nowMS int64) { l.last.Store(nowMS) }
+
+// Passivate asks an idle actor to go.
+type Passivate struct{}
+
+var passivate = &Passivate{}
+
+// lives are the actors under the sweeper.
+type lives struct {
+	mu  *sync.Mutex
+	set map[*Life]struct{}
+}
+
+func newLives() lives { return lives{mu: &sync.Mutex{}, set: map[*Life]struct{}{}} }
+
+func (l *lives) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.set)
+}
+
+func (l *lives) all() []*actor.PID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	pids := make([]*actor.PID, 0, len(l.set))
+	for one := range l.set {
+		pids = append(pids, one.PID)
+	}
+	return pids
+}
+
+// idle returns up to n actors that were not used since a moment.
+func (l *lives) idle(beforeMS int64, n int) []*actor.PID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var pids []*actor.PID
+	for one := range l.set {
+		if len(pids) == n {
+			break
+		}
+		if one.last.Load() < beforeMS {
+			pids = append(pids, one.PID)
+		}
+	}
+	return pids
+}
+
+// Track puts an actor under the sweeper.
+func (e *Engine) Track(l *Life) {
+	l.Touch(e.NowMS())
+	e.lives.mu.Lock()
+	e.lives.set[l] = struct{}{}
+	e.lives.mu.Unlock()
+}
+
+// Gone says that an actor stops: calls from now on go to its next incarnation.
+func (e *Engine) Gone(l *Life, kind, id string) {
+	e.places.forget(address{kind, id}, l.PID)
+	e.lives.mu.Lock()
+	delete(e.lives.set, l)
+	e.lives.mu.Unlock()
+}
+
+// Idle says whether an actor has been idle for long enough to go.
+func (e *Engine) Idle(l *Life) bool {
+	return e.NowMS()-l.last.Load() >= e.config.IdleAfter.Milliseconds()
+}
+
+// beat is how often the sweeper looks up; batch is how many actors a second it asks to go.
+const (
+	beat  = 20 * time.Millisecond
+	batch = 5000
+)
+
+func (e *Engine) sweep(ctx context.Context) {
+	t := time.NewTicker(beat) //nolint:forbidigo // the pulse of the process, not a time that anything is decided by
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		now := e.config.Clock.Now().UnixMilli()
+		e.nowMS.Store(now)
+		if n%5 == 0 {
+			for _, c := range e.calls.expired(now) {
+				c.done(timedOut())
+			}
+		}
+		if n%50 == 0 {
+			for _, pid := range e.lives.idle(now-e.config.IdleAfter.Milliseconds(), batch) {
+				e.system.Root.Send(pid, passivate)
+			}
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package entity
+
+import (
+	"crypto/sha256"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/actors/engine"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// request takes a request in whatever mode the entity is.
+func (e *entity) request(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	switch e.mode {
+	case loading:
+		e.waiting = append(e.waiting, waiting{from, req})
+		return
+	case halted:
+		ctx.Send(from, e.haltedAnswer(req.GetCall()))
+		return
+	case gone:
+		engine.Bounce(ctx, from, req.GetCall())
+		return
+	case alive:
+	}
+	now := e.rt.engine.NowMS()
+	if req.GetDeadlineMs() < now {
+		return // its caller has been told that the outcome is not known
+	}
+	if req.GetMethod() == wakeMethod {
+		e.wake(ctx, from, req)
+		return
+	}
+	e.leaving = false
+	e.life.Touch(now)
+	if e.held() >= e.rt.GateLimit {
+		e.rt.counts.overloaded.Add(1)
+		refusal := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, "too much is asked of %s %s at once", e.kind.Name, e.id)
+		refusal.Retry = 100 * time.Millisecond
+		ctx.Send(from, &clusterv1.Response{Call: req.GetCall(), Error: refusal.Status()})
+		return
+	}
+	m, err := e.admit(req)
+	switch {
+	case err != nil:
+		e.refuse(ctx, from, req, err)
+		if !e.born() {
+			ctx.Stop(ctx.Self()) // an id that never was leaves no trace
+		}
+	case m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED:
+		e.watch(ctx, from, req, m)
+	case m.List != "":
+		e.page(ctx, from, req, m)
+	default:
+		e.decideRequest(ctx, from, req, m)
+	}
+}
+
+// born says whether anything was ever decided here.
+func (e *entity) born() bool { return e.version > 0 || e.flight != nil || e.next != nil }
+
+// admit finds the method and holds the caller to it. A foreign id and an id
+// that never was are refused alike.
+func (e *entity) admit(req *clusterv1.Request) (*messages.Method, error) {
+	inside := strings.HasPrefix(req.GetSubject(), "$")
+	m := messages.ByName(req.GetMethod())
+	if m == nil || m.Actor != e.kind.Name || m.Internal && !inside {
+		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "there is no method %s", req.GetMethod())
+	}
+	notFound := messages.Refuse(e.kind.NotFound, "there is no %s %s", e.kind.Name, e.id)
+	if !e.born() && !m.Creates {
+		return nil, notFound
+	}
+	if m.Key == messages.KeyNew && e.id != messages.NewID(req.GetSubject(), req.GetCommandId()) {
+		return nil, notFound
+	}
+	owner := e.machine.owner()
+	if owner != "" && owner != req.GetSubject() && !inside && !operatorsOnly(m) {
+		return nil, notFound
+	}
+	return m, nil
+}
+
+// operatorsOnly says whether a method is for operators alone, who act on what is not theirs.
+func operatorsOnly(m *messages.Method) bool {
+	return len(m.Roles) == 1 && m.Roles[0] == optionsv1.Role_ROLE_CLOUD_OPERATOR
+}
+
+// decideRequest asks the kind, or answers from memory what was decided before.
+func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv1.Request, m *messages.Method) {
+	var command *journalv1.Command
+	if m.Command() && !m.Internal {
+		c, known, err := e.recall(req)
+		switch {
+		case err != nil:
+			e.refuse(ctx, from, req, err)
+			return
+		case known: // perhaps not durable yet: the first answer and this one pass the same gate
+			e.rt.counts.repeats.Add(1)
+			e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: c.GetReply()})
+			return
+		}
+		command = c
+	}
+	body := m.Request()
+	if err := proto.Unmarshal(req.GetPayload(), body); err != nil {
+		e.refuse(ctx, from, req, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%v", err))
+		return
+	}
+	d, err := e.machine.decide(body, e.env(req.GetSubject(), req.GetCommandId()))
+	if err != nil {
+		e.refuse(ctx, from, req, err)
+		return
+	}
+	if command != nil {
+		command.Reply = d.reply
+	}
+	e.keep(d, command)
+	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: d.reply})
+	e.flush(ctx)
+}
+
+// recall returns the remembered command of a request, or the one to remember.
+func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known bool, err error) {
+	id, err := uuid.Parse(req.GetCommandId())
+	if err != nil {
+		return nil, false, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "a command needs a command id, a UUIDv7")
+	}
+	sum := sha256.New()
+	sum.Write([]byte(req.GetMethod()))
+	sum.Write([]byte{0})
+	sum.Write(req.GetPayload())
+	digest := sum.Sum(nil)[:16]
+	if c = e.memory.find(req.GetSubject(), id); c != nil {
+		if !slices.Equal(c.GetDigest(), digest) {
+			return nil, false, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REUSED, "command id %s was used for something else", id)
+		}
+		return c, true, nil
+	}
+	if e.memory.expired(req.GetSubject(), id) {
+		return nil, false, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_EXPIRED, "command id %s is too old to tell whether it was decided; look, and ask anew under a new id", id)
+	}
+	return &journalv1.Command{Subject: req.GetSubject(), CommandId: id[:], Digest: digest, DecidedMs: e.rt.engine.NowMS()}, false, nil
+}
+
+// env is what the next decision may know.
+func (e *entity) env(who, commandID string) Env {
+	now := time.UnixMilli(max(e.rt.Domain.Now().UnixMilli(), e.lastMS)).UTC()
+	return Env{Now: now, ID: e.id, Subject: who, CommandID: commandID, Fresh: uuid.NewString()}
+}
+
+// wake lets the kind decide what follows from its time having come.
+func (e *entity) wake(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	if at := e.machine.wake(); !at.IsZero() && !at.After(e.rt.Domain.Now()) {
+		e.keep(e.machine.woken(e.env(System, "")), nil)
+	}
+	// The claim moved the wake-up to the end of its lease; a commit without
+	// events puts it back to what the state wants.
+	if e.next == nil && e.flight == nil && e.born() {
+		e.next = e.newBatch()
+	}
+	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall()})
+	e.flush(ctx)
+	if !e.born() {
+		ctx.Stop(ctx.Self())
+	}
+}
+
+// answer lets a response out when everything it has seen is durable.
+func (e *entity) answer(ctx actor.Context, to *actor.PID, r *clusterv1.Response) {
+	if b := e.youngest(); b != nil {
+		b.outs = append(b.outs, out{to: to, response: r})
+		return
+	}
+	e.send(ctx, to, r)
+}
+
+// send lets a response out that saw nothing but what is durable.
+func (e *entity) send(ctx actor.Context, to *actor.PID, r *clusterv1.Response) {
+	if to == nil {
+		return
+	}
+	r.Version, r.Epoch = e.version, e.rt.Store.Epoch()
+	ctx.Send(to, r)
+}
+
+// refuse answers with an error. A refusal has seen the state too.
+func (e *entity) refuse(ctx actor.Context, from *actor.PID, req *clusterv1.Request, err error) {
+	var refusal *messages.Error
+	if !errors.As(err, &refusal) {
+		e.rt.Log.Error("request not decided", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.String("method", req.GetMethod()), slog.Any("error", err))
+	}
+	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Error: messages.AsError(err).Status()})
+}
+
+func (e *entity) refusal(call uint64, reason marketplacev1.ErrorReason, text string) *clusterv1.Response {
+	return &clusterv1.Response{Call: call, Error: messages.Refuse(reason, "%s", text).Status(), Version: e.version, Epoch: e.rt.Store.Epoch()}
+}

@@ -1,0 +1,179 @@
+package entity
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// stream is a stream that somebody watches.
+type stream struct {
+	method   *messages.Method
+	watchers []*watcher
+	shown    uint64   // the version that the last frame showed
+	digest   [16]byte // of the view that the last frame showed
+}
+
+// watcher is one process that hears a stream, until its lease ends.
+type watcher struct {
+	to        *actor.PID
+	expiresMS int64
+}
+
+// watch is a request to hear a stream. view is what a STATE stream shows at the
+// version at which the request leaves the gate.
+type watch struct {
+	to     *actor.PID
+	call   uint64
+	method *messages.Method
+	from   *clusterv1.Watch
+	view   []byte
+}
+
+// watch lets a process hear a stream, or prolongs its lease. It passes the gate
+// like an answer: what it begins with must be durable.
+func (e *entity) watch(ctx actor.Context, from *actor.PID, req *clusterv1.Request, m *messages.Method) {
+	w := &watch{to: from, call: req.GetCall(), method: m, from: &clusterv1.Watch{}}
+	if err := proto.Unmarshal(req.GetPayload(), w.from); err != nil {
+		e.refuse(ctx, from, req, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%v", err))
+		return
+	}
+	switch {
+	case e.next != nil: // memory runs ahead of what next will hold: the view is taken at its seal
+		e.next.outs = append(e.next.outs, out{to: from, watch: w})
+	case e.flight != nil: // memory is exactly what is in flight
+		e.look(w)
+		e.flight.outs = append(e.flight.outs, out{to: from, watch: w})
+	default:
+		e.look(w)
+		e.join(ctx, w)
+	}
+}
+
+// look takes the view for a watch, if its stream shows one.
+func (e *entity) look(w *watch) {
+	if w.method.Stream == optionsv1.Stream_STREAM_STATE {
+		w.view = e.machine.view(w.method.Name)
+	}
+}
+
+// sealStreams takes the frames of a batch, and the views of the watches that wait for it.
+func (e *entity) sealStreams(b *batch, version uint64) {
+	for i := range b.outs {
+		if w := b.outs[i].watch; w != nil {
+			e.look(w)
+		}
+	}
+	if version == e.version {
+		return // no events, nothing to push
+	}
+	for name, s := range e.streams {
+		payload := e.framePayload(b, s)
+		if payload == nil {
+			continue
+		}
+		if b.frames == nil {
+			b.frames = map[string]*clusterv1.Frame{}
+		}
+		b.frames[name] = &clusterv1.Frame{Version: version, Previous: s.shown, Payload: payload}
+		s.shown = version
+	}
+}
+
+// framePayload returns what a stream says of a batch; nil when it says nothing:
+// a view that has not changed, a commit without items.
+func (e *entity) framePayload(b *batch, s *stream) []byte {
+	if s.method.Stream == optionsv1.Stream_STREAM_EVENT {
+		if items := b.items[s.method.List]; len(items) > 0 {
+			return appendItems(nil, s.method, items)
+		}
+		return nil
+	}
+	view := e.machine.view(s.method.Name)
+	sum := sha256.Sum256(view)
+	if bytes.Equal(sum[:16], s.digest[:]) {
+		return nil
+	}
+	copy(s.digest[:], sum[:])
+	return view
+}
+
+// push sends the frames of a durable batch to those who watch.
+func (e *entity) push(ctx actor.Context, b *batch) {
+	now := e.rt.engine.NowMS()
+	for name, f := range b.frames {
+		s := e.streams[name]
+		if s == nil {
+			continue
+		}
+		for _, w := range s.watchers {
+			if w.expiresMS > now {
+				ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: name, Epoch: e.rt.Store.Epoch(), Frame: f})
+			}
+		}
+		for _, j := range e.joiners {
+			if j.watch.method == s.method {
+				j.missed = append(j.missed, f)
+			}
+		}
+	}
+}
+
+// join answers a watch at a version that is durable.
+func (e *entity) join(ctx actor.Context, w *watch) {
+	epoch := e.rt.Store.Epoch()
+	known := w.from.GetResume() && w.from.GetEpoch() == epoch && w.from.GetVersion() <= e.version
+	answer := &clusterv1.Watching{Recovered: known || !w.from.GetResume(), Version: e.version, Epoch: epoch}
+	e.enter(w)
+	switch {
+	case known && w.from.GetVersion() == e.version:
+	case w.method.Stream == optionsv1.Stream_STREAM_STATE:
+		answer.Frames = []*clusterv1.Frame{{Version: e.version, Previous: w.from.GetVersion(), Payload: w.view}}
+	case known: // items were written meanwhile: they are in the list
+		e.catchUp(ctx, w)
+		return
+	}
+	ctx.Send(w.to, &clusterv1.Response{Call: w.call, Payload: encode(answer), Version: e.version, Epoch: epoch})
+}
+
+// enter makes the watcher's process one that hears the stream.
+func (e *entity) enter(w *watch) {
+	s := e.streams[w.method.Name]
+	if s == nil {
+		if e.streams == nil {
+			e.streams = map[string]*stream{}
+		}
+		s = &stream{method: w.method, shown: e.version}
+		e.streams[w.method.Name] = s
+	}
+	expires := e.rt.engine.NowMS() + e.rt.Lease.Milliseconds()
+	for _, one := range s.watchers {
+		if one.to.Equal(w.to) {
+			one.expiresMS = expires
+			return
+		}
+	}
+	s.watchers = append(s.watchers, &watcher{to: w.to, expiresMS: expires})
+}
+
+// expireWatchers forgets processes that have not renewed, and streams nobody hears.
+func (e *entity) expireWatchers() {
+	now := e.rt.engine.NowMS()
+	for name, s := range e.streams {
+		s.watchers = slices.DeleteFunc(s.watchers, func(w *watcher) bool { return w.expiresMS <= now })
+		if len(s.watchers) == 0 {
+			delete(e.streams, name)
+		}
+	}
+	if len(e.streams) == 0 {
+		e.streams = nil
+	}
+}

@@ -1,0 +1,165 @@
+// Package inbox delivers news from outside to the actors they are about: once
+// for all sources, in the order in which a source told them of one actor.
+//
+// # Failure
+//
+// A message is acknowledged when every actor in it has decided, so news that a
+// crash interrupts are told again; actors state what they hear as absolutes, so
+// that is harmless. What nobody can decide, because it is not an observation or
+// because an actor refuses it, goes to the poison topic with its reason, and
+// the rest goes on.
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
+)
+
+const (
+	subject = "$inbox"
+	timeout = 10 * time.Second
+)
+
+// Actors are who decides.
+type Actors interface {
+	Call(req *clusterv1.Request, timeout time.Duration, done func(*clusterv1.Response))
+}
+
+// Inbox takes observations from the bus and gives them to actors.
+type Inbox struct {
+	Actors Actors
+	Poison message.Publisher
+	Log    *slog.Logger
+}
+
+// Run delivers what comes until the channel closes.
+func (i *Inbox) Run(ctx context.Context, in <-chan *message.Message) {
+	for m := range in {
+		if err := i.deliver(ctx, m); err != nil {
+			i.Log.WarnContext(ctx, "observations not delivered", slog.String("uuid", m.UUID), slog.Any("error", err))
+			m.Nack()
+			continue
+		}
+		m.Ack()
+	}
+}
+
+// deliver gives every observation of a message to its actor. An error means
+// that it must be tried again.
+func (i *Inbox) deliver(ctx context.Context, m *message.Message) error {
+	all := &taskv1.Observations{}
+	if err := proto.Unmarshal(m.Payload, all); err != nil {
+		return i.poison(m.Payload, fmt.Errorf("not observations: %w", err))
+	}
+	var lines [][]*taskv1.Observation // one for each actor, in order
+	at := map[string]int{}
+	for _, o := range all.GetObservations() {
+		kind, id, err := target(o)
+		if err != nil {
+			if err := i.poisonOne(o, err); err != nil {
+				return err
+			}
+			continue
+		}
+		n, known := at[kind+"/"+id]
+		if !known {
+			n = len(lines)
+			at[kind+"/"+id] = n
+			lines = append(lines, nil)
+		}
+		lines[n] = append(lines[n], o)
+	}
+	return i.tell(ctx, lines)
+}
+
+// target names the actor that an observation is for.
+func target(o *taskv1.Observation) (kind, id string, err error) {
+	m := messages.ByName(o.GetMethod())
+	if m == nil || !m.Internal {
+		return "", "", fmt.Errorf("no internal method %q", o.GetMethod())
+	}
+	body := m.Request()
+	if err := proto.Unmarshal(o.GetPayload(), body); err != nil {
+		return "", "", err
+	}
+	id, err = m.ActorID(subject, "", body)
+	return m.Actor, id, err
+}
+
+// tell gives every line to its actor, all lines at once and each in its order.
+func (i *Inbox) tell(ctx context.Context, lines [][]*taskv1.Observation) error {
+	errs := make([]error, len(lines))
+	var wait sync.WaitGroup
+	wait.Add(len(lines))
+	for n, line := range lines {
+		i.next(line, func(err error) {
+			errs[n] = err
+			wait.Done()
+		})
+	}
+	wait.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// next gives the first of a line to its actor and goes on with the rest.
+func (i *Inbox) next(line []*taskv1.Observation, done func(error)) {
+	if len(line) == 0 {
+		done(nil)
+		return
+	}
+	o := line[0]
+	kind, id, err := target(o)
+	if err != nil {
+		done(err)
+		return
+	}
+	req := &clusterv1.Request{Kind: kind, Id: id, Method: o.GetMethod(), Payload: o.GetPayload(), Subject: subject}
+	i.Actors.Call(req, timeout, func(r *clusterv1.Response) {
+		if r.GetError() != nil {
+			refusal := messages.FromStatus(r.GetError())
+			if messages.Rule(refusal.Reason).GetRetry() {
+				done(refusal)
+				return
+			}
+			go func() { // the actor's goroutine does not wait for the store
+				if err := i.poisonOne(o, refusal); err != nil {
+					done(err)
+					return
+				}
+				i.next(line[1:], done)
+			}()
+			return
+		}
+		i.next(line[1:], done)
+	})
+}
+
+func (i *Inbox) poisonOne(o *taskv1.Observation, cause error) error {
+	payload, err := proto.Marshal(&taskv1.Observations{Observations: []*taskv1.Observation{o}})
+	if err != nil {
+		return err
+	}
+	return i.poison(payload, cause)
+}
+
+// poison keeps what nobody can decide, with its reason.
+func (i *Inbox) poison(payload []byte, cause error) error {
+	i.Log.Warn("observation refused", slog.Any("error", cause))
+	m := message.NewMessage("", payload)
+	m.Metadata.Set("reason", cause.Error())
+	return i.Poison.Publish(messages.TopicPoison, m)
+}

@@ -1,0 +1,42 @@
+package user
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/actors/ledger"
+	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
+)
+
+// Tasks tells deployments that lack credit that there is enough again. It is a
+// hint: the deployment settles anew, and that ends the wish.
+func (user) Tasks(_ string, s *state) []entity.Task {
+	var tasks []entity.Task
+	available := ledger.Available(s.GetBook(), credit)
+	for id, d := range s.GetDeployments() {
+		if short := missing(s, id, d); short > 0 && available >= short && !ended(d.GetState()) {
+			tasks = append(tasks, entity.Task{
+				ID: "recheck/" + id + "/" + strconv.FormatUint(d.GetStatement(), 10),
+				Do: &taskv1.RecheckCreditRequest{DeploymentId: id, Statement: d.GetStatement()},
+			})
+		}
+	}
+	slices.SortFunc(tasks, func(a, b entity.Task) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return tasks
+}
+
+// TaskDone decides nothing: what a hint leads to comes as a statement.
+func (user) TaskDone(*state, entity.Done, entity.Env) []*event { return nil }
+
+// Wake is never: a user's time passes with the statements of deployments.
+func (user) Wake(*state) time.Time { return time.Time{} }
+
+// Woken decides nothing.
+func (user) Woken(*state, entity.Env) []*event { return nil }

@@ -1,0 +1,47 @@
+package configs
+
+import "time"
+
+// Default returns the sandbox on loopback.
+func Default() Config {
+	return Config{
+		Environment: Sandbox,
+		Data:        "data",
+		Listen:      Listen{API: "127.0.0.1:8080", Admin: "127.0.0.1:8081"},
+		World: World{
+			Issuer:    "127.0.0.1:8090",
+			GridProxy: "127.0.0.1:8093",
+			TimeScale: 1,
+			TokenTTL:  10 * time.Minute,
+			StepDelay: 300 * time.Millisecond,
+		},
+		Auth: Auth{
+			Audience:   "https://marketplace.threefold.io/api",
+			RolesClaim: "https://cloud.threefold.io/roles",
+		},
+		Grid: Grid{Refresh: 10 * time.Minute},
+		Gateway: Gateway{
+			MaxFrameBytes: 64 * KiB,
+			InFlight:      64,
+			Subscriptions: 128,
+			Rate:          100,
+			Burst:         200,
+			PingAfter:     25 * time.Second,
+			PongWithin:    10 * time.Second,
+			MessageWithin: 10 * time.Second,
+			OpenWithin:    5 * time.Second,
+			ExpiryNotice:  time.Minute,
+			ExpiryGrace:   25 * time.Second,
+			QueueBytes:    MiB,
+			Drain:         5 * time.Second,
+		},
+		Actors: Actors{
+			IdleAfter:     time.Minute,
+			SnapshotEvery: 100,
+			GateLimit:     2048,
+			ScanEvery:     250 * time.Millisecond,
+		},
+		Billing: Billing{CreditGrace: 72 * time.Hour},
+		Log:     Log{Level: "info", Format: "text"},
+	}
+}

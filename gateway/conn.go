@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// conn is the net.Conn that coder/websocket gets. The library shakes hands,
+// reads, and answers control frames; whole frames of ours pass beside it, under
+// one lock, so that frames never interleave. An idle conn owns no buffer.
+type conn struct {
+	net.Conn
+	raw   syscall.RawConn
+	limit int // bytes that a slow reader may owe
+	slow  []byte
+
+	// The reader's own.
+	early []byte // what net/http had read ahead
+	buf   *[]byte
+	data  []byte
+	err   error
+	fill  func(fd uintptr) bool
+
+	mu       sync.Mutex
+	queue    []byte
+	draining bool // a writer goroutine exists
+	dead     bool
+}
+
+// Buffers are taken when there is something to read and given back when it is read.
+const bufferSize = 4096
+
+var (
+	buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+	tries   = sync.Pool{New: func() any { return newTry() }}
+)
+
+// errNotTCP says that the connection does not give its file descriptor away.
+var errNotTCP = errors.New("not a plain TCP connection")
+
+// newConn wraps a connection; limit is what it may owe before it is closed as
+// slow, with the frame that says so.
+func newConn(nc net.Conn, early []byte, limit int, slow []byte) (*conn, error) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, errNotTCP
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, raw: raw, limit: limit, slow: slow, early: append([]byte(nil), early...)}
+	c.fill = c.readInto
+	return c, nil
+}
+
+// Read waits without a buffer and takes one when the socket has something.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+		return n, nil
+	}
+	if len(c.data) == 0 {
+		if err := c.raw.Read(c.fill); err != nil {
+			return 0, err
+		}
+		if c.err != nil {
+			return 0, c.err
+		}
+	}
+	n := copy(p, c.data)
+	if c.data = c.data[n:]; len(c.data) == 0 {
+		buffers.Put(c.buf)
+		c.buf, c.data = nil, nil
+	}
+	return n, nil
+}
+
+// readInto reads what is there; false means wait.
+func (c *conn) readInto(fd uintptr) bool {
+	b, ok := buffers.Get().(*[]byte)
+	if !ok {
+		return true
+	}
+	for {
+		n, err := syscall.Read(int(fd), (*b)[:cap(*b)]) //nolint:gosec // a file descriptor
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			buffers.Put(b)
+			return false
+		case err != nil:
+			c.err = err
+		case n == 0:
+			c.err = net.ErrClosed
+		default:
+			c.buf, c.data = b, (*b)[:n:n]
+			return true
+		}
+		buffers.Put(b)
+		return true
+	}
+}
+
+// Write is the library's way out: control frames, each whole.
+func (c *conn) Write(p []byte) (int, error) {
+	c.send(p)
+	return len(p), nil
+}
+
+// SetWriteDeadline is not the library's to set: writes here do not wait.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// try is one write that does not wait.
+type try struct {
+	b   []byte
+	n   int
+	err error
+	fn  func(fd uintptr) bool
+}
+
+func newTry() *try {
+	t := &try{}
+	t.fn = func(fd uintptr) bool {
+		t.n, t.err = syscall.Write(int(fd), t.b) //nolint:gosec // a file descriptor
+		return true                              // never wait here
+	}
+	return t
+}
+
+// attempt writes what the socket takes at once.
+func (c *conn) attempt(b []byte) (int, error) {
+	t, ok := tries.Get().(*try)
+	if !ok {
+		return 0, errNotTCP
+	}
+	t.b, t.n, t.err = b, 0, nil
+	err := c.raw.Write(t.fn)
+	n := max(t.n, 0)
+	if err == nil && !errors.Is(t.err, syscall.EAGAIN) && !errors.Is(t.err, syscall.EINTR) {
+		err = t.err
+	}
+	t.b = nil
+	tries.Put(t)
+	return n, err
+}
+
+// send writes whole frames without waiting; b is shared and not changed. What
+// the socket does not take is queued, and only then does a writer exist.
+func (c *conn) send(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.dead:
+		return
+	case c.draining:
+		if len(c.queue)+len(b) <= c.limit {
+			c.queue = append(c.queue, b...)
+			return
+		}
+		// What is being written ends at a frame's end; what waits is dropped,
+		// and the client comes back for it.
+		c.queue, c.dead = append(c.queue[:0], c.slow...), true
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:forbidigo // a deadline of the socket
+		return
+	}
+	n, err := c.attempt(b)
+	switch {
+	case err != nil:
+		c.dead = true
+		_ = c.Conn.Close()
+	case n < len(b):
+		c.draining = true
+		c.queue = append(c.queue, b[n:]...)
+		go c.drain()
+	}
+}
+
+// writeTimeout bounds how long a reader may not read at all.
+const writeTimeout = 10 * time.Second
+
+// drain writes the queue until it is empty; the connection owns it.
+func (c *conn) drain() {
+	for {
+		c.mu.Lock()
+		b := c.queue
+		c.queue = nil
+		if len(b) == 0 {
+			c.draining = false
+			if c.dead {
+				_ = c.Conn.Close()
+			}
+			c.mu.Unlock()
+			return
+		}
+		if !c.dead {
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:forbidigo // a deadline of the socket
+		}
+		c.mu.Unlock()
+		_, err := c.Conn.Write(b)
+		c.mu.Lock()
+		if err != nil {
+			c.dead, c.queue = true, nil
+			_ = c.Conn.Close()
+		}
+		if !c.dead {
+			_ = c.Conn.SetWriteDeadline(time.Time{})
+		}
+		c.mu.Unlock()
+	}
+}
+
+// hijacker hands the library our conn, and buffers that hold one control frame.
+type hijacker struct {
+	http.ResponseWriter
+	limit int
+	slow  []byte
+	conn  *conn
+}
+
+// Hijack takes the connection over.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early, err := rw.Reader.Peek(rw.Reader.Buffered())
+	if err == nil {
+		h.conn, err = newConn(nc, early, h.limit, h.slow)
+	}
+	if err != nil {
+		_ = nc.Close()
+		return nil, nil, err
+	}
+	// 128 bytes hold any control frame, so each leaves in one Write.
+	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, 16), bufio.NewWriterSize(h.conn, 128)), nil
+}
+
+var _ http.Hijacker = (*hijacker)(nil)

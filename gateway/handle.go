@@ -1,0 +1,234 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+const (
+	// missCost is what asking for something that does not exist costs, in
+	// requests: guessing ids is slow.
+	missCost = 10
+	// patience is how many requests in a row may come too fast.
+	patience = 1000
+
+	cancelMethod = "$/cancelRequest"
+)
+
+// handle takes one frame and appends what is to be said at once.
+func (s *Session) handle(out, frame []byte) []byte {
+	s.gateway.counts.requests.Add(1)
+	e, err := parseEnvelope(frame)
+	var not *notRequest
+	if errors.As(err, &not) {
+		s.conn.send(appendFailure(nil, nil, not.code, malformed("%s", not.text)))
+		s.close(CodeProtocol, not.text)
+		return out
+	}
+	method, ok := text(e.method)
+	if method == cancelMethod {
+		s.cancel(e.params)
+		return out
+	}
+	switch {
+	case !checkID(e.id):
+		return appendFailure(out, nil, codeInvalid, malformed("id must be a string of at most %d bytes or an integer from 0 to 2^53", maxID))
+	case !ok:
+		return appendFailure(out, bytes.Clone(e.id), codeInvalid, malformed("method must be a string"))
+	}
+	id := bytes.Clone(e.id) // the frame's buffer is used again
+	if err := s.begin(id); err != nil {
+		return appendError(out, id, messages.AsError(err))
+	}
+	answered, err := s.dispatch(id, method, e)
+	switch {
+	case err != nil:
+		s.finish(id)
+		return appendError(out, id, s.tell(method, err))
+	case answered != nil:
+		s.finish(id)
+		return appendResult(out, id, answered, "")
+	}
+	return out
+}
+
+// tell logs what is not the caller's fault and returns what the caller hears.
+func (s *Session) tell(method string, err error) *messages.Error {
+	var e *messages.Error
+	if !errors.As(err, &e) {
+		s.gateway.log.Error("request failed", slog.String("method", method), slog.Any("error", err))
+	}
+	return messages.AsError(err)
+}
+
+// begin takes a place for a request, or refuses it.
+func (s *Session) begin(id []byte) error {
+	l := s.gateway.limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.bucket.take(1, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli()) {
+		if s.refused++; s.refused == patience {
+			go s.close(CodeTooMany, "too many requests")
+		}
+		e := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, "more than %d requests a second", l.Rate)
+		e.Retry = time.Second / time.Duration(l.Rate)
+		return e
+	}
+	s.refused = 0
+	if len(s.pending) >= l.InFlight {
+		e := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, "more than %d requests wait for their answers", l.InFlight)
+		e.Retry = 10 * time.Millisecond
+		return e
+	}
+	if _, taken := s.pending[string(id)]; taken || s.watching[string(id)] != nil {
+		return malformed("id %s belongs to a request that is still open", id)
+	}
+	if s.pending == nil {
+		s.pending = map[string]struct{}{}
+	}
+	s.pending[string(id)] = struct{}{}
+	return nil
+}
+
+// finish gives a request's place back.
+func (s *Session) finish(id []byte) {
+	s.mu.Lock()
+	delete(s.pending, string(id))
+	s.mu.Unlock()
+}
+
+// dispatch answers a request itself, or hands it to whoever does.
+func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte, err error) {
+	m, err := find(path)
+	if err != nil {
+		return nil, err
+	}
+	cmd, ok := parseMeta(e.meta)
+	if !ok {
+		return nil, malformed("meta must be an object whose commandId and traceparent are strings")
+	}
+	who := s.principal()
+	if err := admit(m, who, cmd.CommandID, s.gateway.clock.Now()); err != nil {
+		return nil, err
+	}
+	if m.Session {
+		return s.answerItself(m, e.params)
+	}
+	params, after := e.params, ""
+	if m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED {
+		if params, after, err = splitAfter(params); err != nil {
+			return nil, err
+		}
+	}
+	body, err := decode(m, params)
+	if err != nil {
+		return nil, err
+	}
+	req, err := request(m, who, cmd, body)
+	if err != nil {
+		return nil, err
+	}
+	if m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED {
+		return nil, s.subscribe(id, m, req, after)
+	}
+	address := topicAddress{req.GetKind(), req.GetId()}
+	s.gateway.actors.Call(req, s.gateway.limits.CallTimeout, func(r *clusterv1.Response) {
+		s.after(address, item{id: id, method: m, answer: r})
+	})
+	return nil, nil
+}
+
+// after lets an answer go behind the pushes that its actor said before it.
+func (s *Session) after(a topicAddress, it item) {
+	s.mu.Lock()
+	var behind *topic
+	for _, t := range s.watching {
+		if t.key.topicAddress == a {
+			behind = t
+			break
+		}
+	}
+	s.mu.Unlock()
+	if behind == nil || !behind.then(func() { s.push(it) }) {
+		s.push(it)
+	}
+}
+
+// answerItself answers the session's own methods.
+func (s *Session) answerItself(m *messages.Method, params []byte) ([]byte, error) {
+	body, err := decode(m, params)
+	if err != nil {
+		return nil, err
+	}
+	switch req := body.(type) {
+	case *marketplacev1.GetSessionRequest:
+		return s.describe(&marketplacev1.GetSessionResponse{Session: s.session()}), nil
+	case *marketplacev1.RefreshSessionRequest:
+		session, err := s.refresh(req.GetAccessToken())
+		if err != nil {
+			return nil, err
+		}
+		return s.describe(&marketplacev1.RefreshSessionResponse{Session: session}), nil
+	}
+	return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "the session is open already; %s prolongs it", refreshMethod)
+}
+
+func (s *Session) describe(m proto.Message) []byte {
+	b, err := messages.AppendJSON(nil, m)
+	if err != nil {
+		s.gateway.log.Error("session not described", slog.Any("error", err))
+	}
+	return b
+}
+
+// reply appends an actor's answer.
+func (s *Session) reply(out []byte, it item) []byte {
+	s.finish(it.id)
+	result, err := answer(it.method, it.answer)
+	if err != nil {
+		if it.answer.GetError().GetCode() == int32(code.Code_NOT_FOUND) {
+			l := s.gateway.limits
+			s.mu.Lock()
+			s.bucket.take(missCost, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli())
+			s.mu.Unlock()
+		}
+		return appendError(out, it.id, s.tell(it.method.Path, err))
+	}
+	at := position{it.answer.GetEpoch(), it.answer.GetVersion()}.String()
+	if it.answer.GetEpoch() == "" {
+		at = "" // a read model: no single actor stands behind it
+	}
+	return appendResult(out, it.id, result, at)
+}
+
+// cancel ends the subscription that a request began. A command cannot be taken
+// back: its answer comes all the same.
+func (s *Session) cancel(params []byte) {
+	var p struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if json.Unmarshal(params, &p) != nil { //nolint:forbidigo // the frame's own part, not a protocol message
+		return
+	}
+	s.mu.Lock()
+	t := s.watching[string(p.ID)]
+	delete(s.watching, string(p.ID))
+	s.mu.Unlock()
+	if t != nil {
+		t.leave(s)
+	}
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

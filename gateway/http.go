@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// HTTP returns the handler of /api/: the same methods, one request at a time.
+// Commands carry their command id in Idempotency-Key; reads may also be GET,
+// with their fields in the query.
+func (g *Gateway) HTTP() http.Handler {
+	guard := http.NewCrossOriginProtection()
+	for _, o := range g.origins {
+		if err := guard.AddTrustedOrigin(o); err != nil {
+			g.log.Warn("origin not trusted", slog.String("origin", o), slog.Any("error", err))
+		}
+	}
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		g.refuseHTTP(w, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ORIGIN_REFUSED, "the request comes from a page of another site"))
+	}))
+	return guard.Handler(http.HandlerFunc(g.serveHTTP))
+}
+
+func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	g.counts.requests.Add(1)
+	w.Header().Set("Cache-Control", "no-store")
+	if !g.hostAllowed(r) {
+		http.Error(w, "this host name is not served here", http.StatusForbidden)
+		return
+	}
+	m, req, err := g.prepareHTTP(w, r)
+	if err != nil {
+		g.refuseHTTP(w, err)
+		return
+	}
+	answered := make(chan *clusterv1.Response, 1)
+	g.actors.Call(req, g.limits.CallTimeout, func(r *clusterv1.Response) { answered <- r })
+	var response *clusterv1.Response
+	select {
+	case response = <-answered:
+	case <-r.Context().Done():
+		return
+	}
+	body, err := answer(m, response)
+	if err != nil {
+		g.refuseHTTP(w, err)
+		return
+	}
+	if response.GetEpoch() != "" {
+		w.Header().Set("Marketplace-Position", position{response.GetEpoch(), response.GetVersion()}.String())
+	}
+	g.writeJSON(w, http.StatusOK, body)
+}
+
+// prepareHTTP makes the actor's request of an HTTP request.
+func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages.Method, *clusterv1.Request, error) {
+	m, err := find(strings.TrimPrefix(r.URL.Path, "/api/"))
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Session || m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED {
+		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "%s is for WebSocket connections", m.Path)
+	}
+	if r.Method != http.MethodPost && (r.Method != http.MethodGet || !m.ReadOnly) {
+		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s is called by POST", m.Path)
+	}
+	token := bearer(r)
+	if token == "" {
+		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_REQUIRED, "the request needs an access token: Authorization: Bearer …")
+	}
+	who, err := g.verify(token)
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd := meta{CommandID: r.Header.Get("Idempotency-Key"), Traceparent: r.Header.Get("Traceparent")}
+	if err := admit(m, who, cmd.CommandID, g.clock.Now()); err != nil {
+		return nil, nil, err
+	}
+	params, err := g.paramsHTTP(w, r, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := decode(m, params)
+	if err != nil {
+		return nil, nil, err
+	}
+	req, err := request(m, who, cmd, body)
+	return m, req, err
+}
+
+// paramsHTTP returns a request's parameters as JSON: the body, or the query.
+func (g *Gateway) paramsHTTP(w http.ResponseWriter, r *http.Request, m *messages.Method) ([]byte, error) {
+	if r.Method == http.MethodGet {
+		return queryJSON(m, r.URL.Query())
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(g.limits.FrameBytes)))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOO_LARGE, "the body is larger than %d bytes", g.limits.FrameBytes)
+	case err != nil:
+		return nil, malformed("the body could not be read")
+	}
+	return body, nil
+}
+
+// queryJSON turns a query into parameters: a.b=1 is {"a":{"b":"1"}}. Numbers
+// may be strings in JSON of protocol messages; booleans may not.
+func queryJSON(m *messages.Method, query map[string][]string) ([]byte, error) {
+	root := map[string]any{}
+	for path, values := range query {
+		at, fields := root, m.Request().ProtoReflect().Descriptor().Fields()
+		names := strings.Split(path, ".")
+		for i, name := range names {
+			f := fields.ByJSONName(name)
+			switch {
+			case f == nil:
+				return nil, malformed("unknown field %q", path)
+			case i == len(names)-1:
+				at[name] = queryValue(f, values[0])
+			case f.Kind() != protoreflect.MessageKind:
+				return nil, malformed("%q has no fields", name)
+			default:
+				inner, ok := at[name].(map[string]any)
+				if !ok {
+					inner = map[string]any{}
+					at[name] = inner
+				}
+				at, fields = inner, f.Message().Fields()
+			}
+		}
+	}
+	return json.Marshal(root) //nolint:forbidigo // strings and booleans of the query
+}
+
+func queryValue(f protoreflect.FieldDescriptor, value string) any {
+	if f.Kind() == protoreflect.BoolKind {
+		switch value {
+		case "true":
+			return true
+		case "false":
+			return false
+		}
+	}
+	return value
+}
+
+// refuseHTTP answers with a google.rpc.Status.
+func (g *Gateway) refuseHTTP(w http.ResponseWriter, err error) {
+	var known *messages.Error
+	if !errors.As(err, &known) {
+		g.log.Error("request failed", slog.Any("error", err))
+	}
+	e := messages.AsError(err)
+	g.counts.refused.Add(1)
+	if e.Retry > 0 {
+		w.Header().Set("Retry-After", itoa(int64(e.Retry.Seconds())+1))
+	}
+	body, err := messages.AppendJSON(nil, e.Status())
+	if err != nil {
+		body = []byte("{}")
+	}
+	g.writeJSON(w, int(messages.Rule(e.Reason).GetHttpStatus()), body)
+}
+
+func (g *Gateway) writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		g.log.Debug("answer not written", slog.Any("error", err))
+	}
+}

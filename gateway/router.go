@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// Principal is who asks.
+type Principal struct {
+	Subject string
+	Roles   []optionsv1.Role
+	Expires time.Time
+}
+
+// Actors are who answers. done is called once and must not block.
+type Actors interface {
+	Call(req *clusterv1.Request, timeout time.Duration, done func(*clusterv1.Response))
+}
+
+// aheadLimit is how far a command id may be ahead of this server's clock: one
+// that is further would raise a floor under which honest clients fall.
+const aheadLimit = 10 * time.Minute
+
+// find returns the method of a name on the wire, or a refusal.
+func find(path string) (*messages.Method, error) {
+	if m := messages.ByPath(path); m != nil {
+		return m, nil
+	}
+	return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "there is no method %q", path)
+}
+
+// admit says whether the caller may call the method under this command id.
+func admit(m *messages.Method, who Principal, commandID string, now time.Time) error {
+	if !m.Allows(who.Roles) {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED, "%s is for %s", m.Path, roleNames(m.Roles))
+	}
+	if !m.Command() {
+		return nil
+	}
+	id, err := uuid.Parse(commandID)
+	if err != nil || id.Version() != 7 || len(commandID) != 36 {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "%s changes something: it needs a command id, a UUIDv7, the same whenever it is sent again", m.Path)
+	}
+	if sec, nsec := id.Time().UnixTime(); time.Unix(sec, nsec).After(now.Add(aheadLimit)) {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "the command id is ahead of the server's clock: take the time from session/get")
+	}
+	return nil
+}
+
+// roleNames spells roles for people.
+func roleNames(roles []optionsv1.Role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(r.String(), "ROLE_")), "_", "-")
+	}
+	return strings.Join(names, " or ")
+}
+
+// decode reads the parameters of a method and holds them to its rules.
+func decode(m *messages.Method, params []byte) (proto.Message, error) {
+	body := m.Request()
+	if len(params) > 0 && string(params) != "null" {
+		if err := messages.ParseJSON(params, body); err != nil {
+			return nil, err
+		}
+	}
+	return body, messages.Validate(body)
+}
+
+var wire = proto.MarshalOptions{Deterministic: true}
+
+// request makes the request that the actor of a method gets.
+func request(m *messages.Method, who Principal, cmd meta, body proto.Message) (*clusterv1.Request, error) {
+	id, err := m.ActorID(who.Subject, cmd.CommandID, body)
+	if err != nil {
+		return nil, err
+	}
+	payload, err := wire.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", m.Path, err)
+	}
+	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: payload, Subject: who.Subject}
+	if m.Command() {
+		req.CommandId = cmd.CommandID
+	}
+	if cmd.Traceparent != "" {
+		req.Headers = map[string]string{"traceparent": cmd.Traceparent}
+	}
+	return req, nil
+}
+
+// answer returns an actor's response as JSON, or its refusal.
+func answer(m *messages.Method, r *clusterv1.Response) ([]byte, error) {
+	if r.GetError() != nil {
+		return nil, messages.FromStatus(r.GetError())
+	}
+	body := m.Response()
+	if err := proto.Unmarshal(r.GetPayload(), body); err != nil {
+		return nil, fmt.Errorf("decode the answer of %s: %w", m.Path, err)
+	}
+	return messages.AppendJSON(nil, body)
+}

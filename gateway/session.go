@@ -1,0 +1,240 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/pool"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+)
+
+// Session is one signed-in connection.
+//
+// # Concurrency
+//
+// The reader only reads. Everything else happens on a worker that exists while
+// there is something to do; answers that come while it works leave in one write.
+type Session struct {
+	gateway *Gateway
+	conn    *conn
+	ws      *websocket.Conn
+	heardMS atomic.Int64 // when the client last said anything
+	pingMS  atomic.Int64 // when it was pinged since; 0: it was not
+	begunMS atomic.Int64 // when the message that is being read began; 0: none is
+	work    func()       // s.run, bound once
+
+	mu       sync.Mutex
+	who      Principal
+	noticed  bool // session/expiring was said
+	inbox    []item
+	working  bool
+	closed   bool
+	pending  map[string]struct{} // ids of requests without their answer
+	watching map[string]*topic   // by the id of the request that subscribed
+	bucket   bucket
+	refused  int // requests in a row that came too fast
+}
+
+// item is work: a frame that came in, or an answer on its way out.
+type item struct {
+	frame  *[]byte
+	id     []byte
+	method *messages.Method
+	answer *clusterv1.Response
+}
+
+// push hands the worker something to do.
+func (s *Session) push(it item) {
+	s.mu.Lock()
+	s.inbox = append(s.inbox, it)
+	start := !s.working
+	s.working = true
+	s.mu.Unlock()
+	if start {
+		pool.Go(s.work)
+	}
+}
+
+// run is the worker.
+func (s *Session) run() {
+	for {
+		s.mu.Lock()
+		items := s.inbox
+		s.inbox = nil
+		if len(items) == 0 {
+			s.working = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		var out []byte
+		for _, it := range items {
+			if it.frame != nil {
+				out = s.handle(out, *it.frame)
+				buffers.Put(it.frame)
+			} else {
+				out = s.reply(out, it)
+			}
+		}
+		if len(out) > 0 {
+			s.conn.send(out)
+		}
+	}
+}
+
+// read is all that the reader's goroutine does.
+func (s *Session) read() {
+	for {
+		kind, r, err := s.ws.Reader(context.Background())
+		if err != nil {
+			return
+		}
+		s.begunMS.Store(s.gateway.clock.Now().UnixMilli())
+		frame, err := readFrame(r, s.gateway.limits.FrameBytes)
+		s.heard()
+		s.begunMS.Store(0)
+		if err != nil {
+			return
+		}
+		if kind != websocket.MessageText {
+			s.close(CodeProtocol, "frames are text")
+			return
+		}
+		s.push(item{frame: frame})
+	}
+}
+
+// readFrame reads a message into a pooled buffer.
+func readFrame(r io.Reader, limit int) (*[]byte, error) {
+	p, ok := buffers.Get().(*[]byte)
+	if !ok {
+		p = new([]byte)
+	}
+	b := (*p)[:0]
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			*p = b
+			return p, nil
+		case err != nil:
+			return nil, err
+		case len(b) > limit:
+			return nil, io.ErrShortBuffer
+		}
+	}
+}
+
+// heard notes that the client lives.
+func (s *Session) heard() {
+	s.heardMS.Store(s.gateway.clock.Now().UnixMilli())
+	s.pingMS.Store(0)
+}
+
+// look pings a silent client, drops one that does not answer or does not
+// finish, and follows the token's end.
+func (s *Session) look(now time.Time) {
+	l, ms := s.gateway.limits, now.UnixMilli()
+	if begun := s.begunMS.Load(); begun != 0 && ms-begun > l.MessageWithin.Milliseconds() {
+		s.close(CodeProtocol, "a message took too long")
+		return
+	}
+	if ping := s.pingMS.Load(); ping != 0 {
+		if ms-ping > l.PongWithin.Milliseconds() {
+			s.close(CodeNoPong, "no answer to a ping")
+			return
+		}
+	} else if ms-s.heardMS.Load() > l.PingAfter.Milliseconds() {
+		s.pingMS.Store(ms)
+		s.conn.send(pingFrame)
+	}
+	s.followExpiry(now)
+}
+
+// followExpiry says that the token ends, and closes when it has.
+func (s *Session) followExpiry(now time.Time) {
+	s.mu.Lock()
+	ends := s.who.Expires
+	notice := !s.noticed && now.After(ends.Add(-s.gateway.limits.ExpiryNotice))
+	s.noticed = s.noticed || notice
+	s.mu.Unlock()
+	switch {
+	case now.After(ends.Add(s.gateway.limits.ExpiryGrace)):
+		s.close(CodeExpired, "the token has expired")
+	case notice:
+		s.notify("session/expiring", `{"expireTime":"`+ends.UTC().Format(time.RFC3339)+`"}`)
+	}
+}
+
+// notify sends a notification; params is JSON.
+func (s *Session) notify(method, params string) {
+	s.conn.send(appendFrame(nil, []byte(`{"jsonrpc":"2.0","method":"`+method+`","params":`+params+`}`)))
+}
+
+// closeWithin is how long a client has to take its close frame.
+const closeWithin = time.Second
+
+// close says why and hangs up.
+func (s *Session) close(code Code, reason string) {
+	s.conn.send(closeFrame(code, reason))
+	time.AfterFunc(closeWithin, func() { _ = s.conn.Conn.Close() }) //nolint:forbidigo // a limit of the socket
+}
+
+// leave closes after a moment, or later when requests are still open.
+func (s *Session) leave(ctx context.Context, after, atMost time.Duration) {
+	t := time.NewTimer(after) //nolint:forbidigo // spreads the closes
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	tick := time.NewTicker(20 * time.Millisecond) //nolint:forbidigo // looks for the last answer
+	defer tick.Stop()
+	for waited := time.Duration(0); waited < atMost && ctx.Err() == nil; waited += 20 * time.Millisecond {
+		s.mu.Lock()
+		idle := len(s.pending) == 0 && !s.working || s.closed
+		s.mu.Unlock()
+		if idle {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	s.close(CodeDraining, "this server stops; another one answers")
+}
+
+// end forgets the session.
+func (s *Session) end() {
+	s.mu.Lock()
+	s.closed = true
+	watching := s.watching
+	s.watching = nil
+	s.mu.Unlock()
+	for _, t := range watching {
+		t.leave(s)
+	}
+	_ = s.ws.CloseNow()
+	s.gateway.mu.Lock()
+	delete(s.gateway.sessions, s)
+	s.gateway.mu.Unlock()
+}
+
+// principal returns who is signed in.
+func (s *Session) principal() Principal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.who
+}

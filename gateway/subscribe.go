@@ -1,0 +1,113 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// splitAfter takes the position out of a subscription's parameters.
+func splitAfter(params []byte) (rest []byte, after string, err error) {
+	if len(params) == 0 || string(params) == "null" {
+		return params, "", nil
+	}
+	members := map[string]json.RawMessage{}
+	if json.Unmarshal(params, &members) != nil { //nolint:forbidigo // only the one member is read here
+		return nil, "", malformed("params must be an object")
+	}
+	raw, there := members["after"]
+	if !there {
+		return params, "", nil
+	}
+	after, ok := text(raw)
+	if !ok || after == "" {
+		return nil, "", malformed("after must be a position that this server gave")
+	}
+	delete(members, "after")
+	rest, err = json.Marshal(members) //nolint:forbidigo // the members as they came
+	return rest, after, err
+}
+
+// subscribe lets the session hear a stream from a position on; "" is from now on.
+func (s *Session) subscribe(id []byte, m *messages.Method, req *clusterv1.Request, after string) error {
+	from := &clusterv1.Watch{Payload: req.GetPayload()}
+	if after != "" {
+		p, ok := parsePosition(after)
+		if !ok {
+			return malformed("after must be a position that this server gave")
+		}
+		from.Resume, from.Epoch, from.Version = true, p.epoch, p.version
+	}
+	key := topicKey{topicAddress{req.GetKind(), req.GetId()}, m.Name}
+	if err := s.mayWatch(key); err != nil {
+		return err
+	}
+	payload, err := wire.Marshal(from)
+	if err != nil {
+		return fmt.Errorf("encode a watch: %w", err)
+	}
+	req.Payload = payload
+	t := s.gateway.hub.hold(key, m)
+	s.gateway.actors.Call(req, s.gateway.limits.CallTimeout, func(r *clusterv1.Response) {
+		// Here, on the actor's goroutine: what it pushed before this answer is
+		// queued, what comes after is not.
+		watching := &clusterv1.Watching{}
+		if r.GetError() != nil || proto.Unmarshal(r.GetPayload(), watching) != nil {
+			s.gateway.hub.drop(t)
+			s.push(item{id: id, method: m, answer: r})
+			return
+		}
+		if !s.watch(id, t) {
+			s.gateway.hub.drop(t)
+			return
+		}
+		t.join(s, id, watching)
+	})
+	return nil
+}
+
+// mayWatch says whether the session may hear one more stream.
+func (s *Session) mayWatch(key topicKey) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.watching) >= s.gateway.limits.Subscriptions {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOO_MANY_SUBSCRIPTIONS, "a connection hears at most %d streams", s.gateway.limits.Subscriptions)
+	}
+	for other, t := range s.watching {
+		if t.key == key {
+			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "request %s of this connection watches it already", other)
+		}
+	}
+	return nil
+}
+
+// watch notes a stream; false when the session has ended meanwhile.
+func (s *Session) watch(id []byte, t *topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pending, string(id))
+	if s.closed {
+		return false
+	}
+	if s.watching == nil {
+		s.watching = map[string]*topic{}
+	}
+	s.watching[string(id)] = t
+	return true
+}
+
+// unwatch forgets a stream that has ended.
+func (s *Session) unwatch(t *topic) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, other := range s.watching {
+		if other == t {
+			delete(s.watching, id)
+		}
+	}
+}

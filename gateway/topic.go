@@ -1,0 +1,265 @@
+package gateway
+
+import (
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/pool"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// topic is a stream as this process hears it.
+//
+// # Concurrency
+//
+// What is to be done waits in steps, in order; one goroutine at a time sweeps
+// them. Pushes that overlap a sweep become one write for each session.
+type topic struct {
+	hub     *Hub
+	key     topicKey
+	method  *messages.Method
+	holders int // sessions that hear it or asked to; under the shard's lock
+
+	mu       sync.Mutex
+	joined   bool            // somebody hears it; until then there is no position, and 0 is one
+	over     *messages.Error // why the stream has ended, if it has
+	at       position
+	steps    []step
+	sweeping bool
+
+	subscribers []*Session // the sweeper's own
+}
+
+// step is one thing to do in order: write to all, let one in or go, or run something.
+type step struct {
+	frames      []byte
+	join, leave *Session
+	run         func()
+	over        bool
+}
+
+// inline is up to how many subscribers a sweep runs on the actor's own goroutine.
+const inline = 8
+
+// internalSubject is who the hub is to actors.
+const internalSubject = "$gateway"
+
+func (t *topic) name() string { return t.key.kind + "/" + t.key.id }
+
+// join answers the subscription of a session and lets it hear what follows.
+//
+// Every push names the position before it, and every session of a topic is at
+// the topic's position, so a client sees a loss by comparing two strings. A
+// session that joins is told the topic's position rather than the actor's when
+// nothing was said between the two.
+func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
+	t.mu.Lock()
+	if t.over != nil { // it ended between the question and this answer
+		over := t.over
+		t.mu.Unlock()
+		s.unwatch(t)
+		s.conn.send(appendError(nil, id, over))
+		return
+	}
+	behind := len(w.GetFrames()) > 0 && w.GetFrames()[len(w.GetFrames())-1].GetVersion() > t.at.version
+	if !t.joined || t.at.epoch != w.GetEpoch() || behind {
+		t.joined, t.at = true, position{w.GetEpoch(), w.GetVersion()}
+	}
+	start := t.at // where the session is before the frames that follow
+	if len(w.GetFrames()) > 0 {
+		start = position{w.GetEpoch(), w.GetFrames()[0].GetPrevious()}
+	}
+	frames := appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":"`+t.name()+`","recovered":`+
+		strconv.FormatBool(w.GetRecovered())+`,"position":"`+start.String()+`"}}`))
+	for i, f := range w.GetFrames() {
+		version := f.GetVersion()
+		if i == len(w.GetFrames())-1 {
+			version = t.at.version
+		}
+		frames = t.appendPush(frames, position{w.GetEpoch(), f.GetPrevious()}, position{w.GetEpoch(), version}, f.GetPayload())
+	}
+	t.queue(step{frames: frames, join: s})
+}
+
+// leave lets a session go.
+func (t *topic) leave(s *Session) {
+	t.mu.Lock()
+	t.queue(step{leave: s})
+	t.hub.drop(t)
+}
+
+// then runs f behind what is queued; false when nothing is, and f was not run.
+func (t *topic) then(f func()) bool {
+	t.mu.Lock()
+	if !t.sweeping {
+		t.mu.Unlock()
+		return false
+	}
+	t.queue(step{run: f})
+	return true
+}
+
+// take queues a push that follows; whatever does not is asked for.
+func (t *topic) take(p *clusterv1.Push) {
+	f := p.GetFrame()
+	t.mu.Lock()
+	switch {
+	case !t.joined || f != nil && p.GetEpoch() == t.at.epoch && f.GetVersion() <= t.at.version:
+		t.mu.Unlock() // nobody hears it yet, or it was said
+	case f == nil || p.GetEpoch() != t.at.epoch || f.GetPrevious() > t.at.version:
+		t.mu.Unlock()
+		t.hub.counts.gaps.Add(1)
+		pool.Go(t.renew)
+	default:
+		previous := t.at
+		t.at.version = f.GetVersion()
+		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload())})
+	}
+}
+
+// appendPush appends the frame of a push. It names the topic, not the request
+// that subscribed to it, so it is the same bytes for every session.
+func (t *topic) appendPush(to []byte, previous, at position, payload []byte) []byte {
+	body := t.method.Response()
+	if err := proto.Unmarshal(payload, body); err != nil {
+		t.hub.gateway.log.Error("push not decoded", slog.String("method", t.method.Path), slog.Any("error", err))
+		return to
+	}
+	b := make([]byte, 0, 512)
+	b = append(append(append(b, `{"jsonrpc":"2.0","method":"`...), t.method.Path...), `","params":{"subscription":"`...)
+	b = append(append(b, t.name()...), `","position":"`...)
+	b = append(append(b, at.String()...), `","previous":"`...)
+	b = append(append(b, previous.String()...), `","result":`...)
+	b, err := messages.AppendJSON(b, body)
+	if err != nil {
+		t.hub.gateway.log.Error("push not encoded", slog.String("method", t.method.Path), slog.Any("error", err))
+		return to
+	}
+	return appendFrame(to, append(b, `}}`...))
+}
+
+// queue adds a step and sees that somebody sweeps. It is called with the lock
+// and gives it back.
+func (t *topic) queue(s step) {
+	if n := len(t.steps); n > 0 && s.plain() && t.steps[n-1].plain() {
+		t.steps[n-1].frames = append(t.steps[n-1].frames, s.frames...)
+	} else {
+		t.steps = append(t.steps, s)
+	}
+	start := !t.sweeping
+	t.sweeping = true
+	few := start && len(t.subscribers) <= inline // nobody sweeps, so it may be looked at
+	t.mu.Unlock()
+	switch {
+	case few:
+		t.sweep()
+	case start:
+		pool.Go(t.sweep)
+	}
+}
+
+func (s *step) plain() bool { return s.join == nil && s.leave == nil && s.run == nil && !s.over }
+
+// sweep does what is queued until nothing is.
+func (t *topic) sweep() {
+	for {
+		t.mu.Lock()
+		steps := t.steps
+		t.steps = nil
+		if len(steps) == 0 {
+			t.sweeping = false
+			t.mu.Unlock()
+			return
+		}
+		t.mu.Unlock()
+		for i := range steps {
+			t.do(&steps[i])
+		}
+	}
+}
+
+func (t *topic) do(s *step) {
+	switch {
+	case s.run != nil:
+		s.run()
+	case s.join != nil:
+		s.join.conn.send(s.frames)
+		t.subscribers = append(t.subscribers, s.join)
+	case s.leave != nil:
+		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
+	default:
+		t.hub.counts.frames.Add(uint64(len(t.subscribers)))
+		for _, o := range t.subscribers {
+			o.conn.send(s.frames)
+		}
+		if s.over {
+			for _, o := range t.subscribers {
+				o.unwatch(t)
+			}
+			t.subscribers = nil
+		}
+	}
+}
+
+// renew prolongs the watch and takes what was missed.
+func (t *topic) renew() {
+	t.mu.Lock()
+	at, joined := t.at, t.joined
+	t.mu.Unlock()
+	if !joined {
+		return
+	}
+	payload, err := wire.Marshal(&clusterv1.Watch{Resume: true, Epoch: at.epoch, Version: at.version, Renewal: true})
+	if err != nil {
+		return
+	}
+	req := &clusterv1.Request{Kind: t.key.kind, Id: t.key.id, Method: t.key.method, Payload: payload, Subject: internalSubject}
+	g := t.hub.gateway
+	g.actors.Call(req, g.limits.CallTimeout, func(r *clusterv1.Response) {
+		w := &clusterv1.Watching{}
+		if r.GetError() != nil {
+			if e := messages.FromStatus(r.GetError()); !messages.Rule(e.Reason).GetRetry() {
+				t.end(e)
+			}
+			return // the next renewal asks again
+		}
+		if err := proto.Unmarshal(r.GetPayload(), w); err == nil {
+			t.renewed(w)
+		}
+	})
+}
+
+// renewed takes what the actor said that this process did not know.
+func (t *topic) renewed(w *clusterv1.Watching) {
+	if !w.GetRecovered() && t.method.Stream == optionsv1.Stream_STREAM_EVENT {
+		t.end(messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "the stream cannot be continued here: subscribe again after the last position"))
+		return
+	}
+	for _, f := range w.GetFrames() {
+		t.mu.Lock()
+		if t.at.epoch == w.GetEpoch() && f.GetVersion() <= t.at.version {
+			t.mu.Unlock()
+			continue
+		}
+		previous := t.at
+		t.at = position{w.GetEpoch(), f.GetVersion()}
+		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload())})
+	}
+}
+
+// end tells every session that the stream is over.
+func (t *topic) end(e *messages.Error) {
+	t.hub.forget(t)
+	b := []byte(`{"jsonrpc":"2.0","method":"` + t.method.Path + `","params":{"subscription":"` + t.name() + `","end":true,"error":`)
+	b = append(appendErrorObject(b, messages.JSONRPCCode(e.Reason), e.Status()), `}}`...)
+	t.mu.Lock()
+	t.joined, t.over = false, e
+	t.queue(step{frames: appendFrame(nil, b), over: true})
+}

@@ -1,0 +1,76 @@
+package boltstore
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+)
+
+func FuzzDecodeState(f *testing.F) {
+	s := state{version: 300, wake: 7, count: 2, snapshots: [2]uint64{100, 200}}
+	f.Add(s.appendRecord(nil, "commit"))
+	f.Add((&state{}).appendRecord(nil, ""))
+	f.Add([]byte{})
+	f.Add([]byte{5, 0, 9})
+	f.Add([]byte{5, 0, 2, 4, 3})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := decodeState(b)
+		if err != nil {
+			if !errors.Is(err, persistence.ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again, err := decodeState(s.appendRecord([]byte{}, string(s.commit)))
+		if err != nil || again.version != s.version || again.wake != s.wake ||
+			again.snapshots != s.snapshots || string(again.commit) != string(s.commit) {
+			t.Fatalf("%+v became %+v, %v", s, again, err)
+		}
+	})
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	ann := persistence.Origin{Entity: persistence.Entity{Kind: "user", ID: "ann"}, Version: 7, Index: 1}
+	m := persistence.Message{UUID: "u", Metadata: map[string]string{"a": "b"}, Payload: []byte("p")}
+	f.Add(appendEntry(nil, &m, ann))
+	f.Add(appendEntry(nil, &persistence.Message{}, ann))
+	f.Add(appendEntry(nil, &m, persistence.Origin{}))
+	f.Add([]byte{})
+	f.Add([]byte{0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add([]byte{200, 'x'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeEntry(b)
+		if err != nil {
+			if !errors.Is(err, persistence.ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		again, err := decodeEntry(appendEntry(nil, &m, m.Origin))
+		if err != nil || !reflect.DeepEqual(again.Metadata, m.Metadata) || again.UUID != m.UUID ||
+			again.Origin != m.Origin || string(again.Payload) != string(m.Payload) {
+			t.Fatalf("%+v became %+v, %v", m, again, err)
+		}
+	})
+}
+
+func FuzzParseCursor(f *testing.F) {
+	f.Add("7-1")
+	f.Add("-")
+	f.Fuzz(func(t *testing.T, cursor string) {
+		version, index, err := parseCursor(cursor)
+		if err != nil {
+			if !errors.Is(err, persistence.ErrInvalid) {
+				t.Fatal(err)
+			}
+			return
+		}
+		v, i, err := parseCursor(formatCursor(version, index))
+		if err != nil || v != version || i != index {
+			t.Fatalf("%d-%d became %d-%d, %v", version, index, v, i, err)
+		}
+	})
+}

@@ -1,0 +1,121 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+)
+
+// errNoNews says that a topic holds nothing after a position.
+var errNoNews = errors.New("no news")
+
+// Append publishes messages that no entity commits.
+func (s *Store) Append(ctx context.Context, ms []persistence.Message) error {
+	err := persistence.ValidateMessages(ms)
+	if err == nil && len(ms) > 0 {
+		err = s.write(ctx, func(c *change) (refused, err error) {
+			return nil, c.publish(ms, persistence.Origin{})
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("append messages: %w", err)
+	}
+	return nil
+}
+
+// Read returns up to n messages of a topic after a position, and waits for one.
+func (s *Store) Read(ctx context.Context, topic string, after persistence.Position, n int) ([]persistence.Message, error) {
+	number, err := parsePosition(after)
+	if err != nil {
+		return nil, fmt.Errorf("read topic %s: %w", topic, err)
+	}
+	for {
+		news := s.news.of(topic) // Before we look: what comes after is not missed.
+		var ms []persistence.Message
+		err := s.view(ctx, func(tx *bbolt.Tx) (err error) {
+			ms, err = messages(tx, topic, number, n)
+			return err
+		})
+		switch {
+		case err == nil:
+			return ms, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, errNoNews):
+			return nil, fmt.Errorf("read topic %s: %w", topic, err)
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.closing:
+			return nil, fmt.Errorf("read topic %s: %w", topic, persistence.ErrClosed)
+		}
+	}
+}
+
+// messages reads what a topic holds after a number; errNoNews if nothing.
+func messages(tx *bbolt.Tx, topic string, after uint64, n int) ([]persistence.Message, error) {
+	b := tx.Bucket(bucketTopics).Bucket([]byte(topic))
+	if b == nil {
+		return nil, errNoNews
+	}
+	c := b.Cursor()
+	var ms []persistence.Message
+	for k, v := c.Seek(appendNumber(nil, after+1)); k != nil && len(ms) < max(n, 1); k, v = c.Next() {
+		number, err := parseNumber(k)
+		if err != nil {
+			return nil, err
+		}
+		m, err := decodeEntry(v)
+		if err != nil {
+			return nil, fmt.Errorf("message %d: %w", number, err)
+		}
+		m.Topic, m.Position = topic, formatPosition(number)
+		ms = append(ms, m)
+	}
+	if len(ms) == 0 {
+		return nil, errNoNews
+	}
+	return ms, nil
+}
+
+// End returns the position of the newest message of a topic.
+func (s *Store) End(ctx context.Context, topic string) (persistence.Position, error) {
+	var end persistence.Position
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucketTopics).Bucket([]byte(topic)); b != nil {
+			end = formatPosition(b.Sequence())
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("find the end of topic %s: %w", topic, err)
+	}
+	return end, nil
+}
+
+// formatPosition returns the number of a message as a position.
+func formatPosition(number uint64) persistence.Position {
+	if number == 0 {
+		return ""
+	}
+	return persistence.Position(strconv.FormatUint(number, 10))
+}
+
+// parsePosition reads what formatPosition wrote.
+func parsePosition(p persistence.Position) (uint64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	number, err := strconv.ParseUint(string(p), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("position %q: %w", p, persistence.ErrInvalid)
+	}
+	return number, nil
+}

@@ -1,0 +1,146 @@
+package persistence
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// retryDelay is how long a subscription leaves a store alone that did not answer.
+const retryDelay = time.Second
+
+// subscription is one channel of messages and the goroutine that fills it.
+type subscription struct {
+	store  Store
+	config SubscriberConfig
+	group  string // empty: fan-out
+	topic  string
+	holder string // names this subscription where the group's reader is chosen
+	out    chan *message.Message
+	cancel context.CancelFunc
+}
+
+// run fills the channel until ctx ends or the store is closed.
+func (n *subscription) run(ctx context.Context, after Position) {
+	defer close(n.out)
+	defer n.cancel()
+	if n.group == "" {
+		n.follow(ctx, after, nil)
+		return
+	}
+	for {
+		t, ok := n.campaign(ctx)
+		if !ok {
+			return
+		}
+		n.read(ctx, t)
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// read is one tenure: it goes on where the group is, until the place is lost.
+func (n *subscription) read(ctx context.Context, t *tenure) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer t.end(ctx)
+	defer cancel()
+	t.begin(ctx, cancel)
+	for {
+		after, err := n.store.Cursor(ctx, n.group, n.topic)
+		if err == nil {
+			n.follow(ctx, after, t)
+			return
+		}
+		if !n.recover(ctx, "consumer group not found out", err) {
+			return
+		}
+	}
+}
+
+// follow delivers what comes after a position. A nil tenure is fan-out: nobody
+// needs to know how far it has come.
+func (n *subscription) follow(ctx context.Context, after Position, t *tenure) {
+	for {
+		batch, err := n.store.Read(ctx, n.topic, after, n.config.Batch)
+		if err != nil {
+			if !n.recover(ctx, "topic not read", err) {
+				return
+			}
+			continue
+		}
+		for i := range batch {
+			if !n.deliver(ctx, &batch[i], t) {
+				return
+			}
+			after = batch[i].Position
+			t.handled(after)
+		}
+	}
+}
+
+// deliver offers a message until it is acked; false ends the reading.
+func (n *subscription) deliver(ctx context.Context, m *Message, t *tenure) bool {
+	for {
+		if !t.holds() {
+			return false
+		}
+		acked, ok := n.offer(ctx, m)
+		if acked || !ok {
+			return ok
+		}
+		if !pause(ctx, n.config.NackDelay) {
+			return false
+		}
+	}
+}
+
+// offer hands a message over once and waits for the verdict.
+func (n *subscription) offer(ctx context.Context, m *Message) (acked, ok bool) {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w := received(inner, m)
+	select {
+	case n.out <- w:
+	case <-ctx.Done():
+		return false, false
+	}
+	select {
+	case <-w.Acked():
+		return true, true
+	case <-w.Nacked():
+		return false, true
+	case <-ctx.Done():
+		return false, false
+	}
+}
+
+// recover waits after a store's error; false means that there is nothing to wait for.
+func (n *subscription) recover(ctx context.Context, what string, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if errors.Is(err, ErrClosed) {
+		n.cancel()
+		return false
+	}
+	n.config.Log.ErrorContext(ctx, "subscription waits for its store",
+		slog.String("trouble", what), slog.String("topic", n.topic),
+		slog.String("group", n.group), slog.Any("error", err))
+	return pause(ctx, retryDelay)
+}
+
+// pause waits for d; false means that ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d) //nolint:forbidigo // A wait, not a reading of the clock; tests run it in synctest.
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
