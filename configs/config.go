@@ -58,7 +58,7 @@ type World struct {
 	Issuer string `koanf:"issuer"`
 	// GridProxy is the loopback address of the grid. Default: 127.0.0.1:8093.
 	GridProxy string `koanf:"gridproxy"`
-	// TimeScale is how many hours are billed while one passes: 1 to 3600.
+	// TimeScale is how many hours are billed while one passes: 1 to 86400.
 	// Default: 1.
 	TimeScale int `koanf:"time_scale"`
 	// TokenTTL is how long an access token lives: 10s to 24h. Default: 10m.

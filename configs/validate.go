@@ -45,7 +45,7 @@ func (l Listen) validate(f *faults) {
 func (w World) validate(f *faults) {
 	f.loopbackAddress("sandbox.issuer", w.Issuer)
 	f.loopbackAddress("sandbox.gridproxy", w.GridProxy)
-	between(f, "sandbox.time_scale", w.TimeScale, 1, 3600)
+	between(f, "sandbox.time_scale", w.TimeScale, 1, 86_400)
 	between(f, "sandbox.token_ttl", w.TokenTTL, 10*time.Second, 24*time.Hour)
 	between(f, "sandbox.step_delay", w.StepDelay, 0, time.Minute)
 }

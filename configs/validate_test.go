@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 		{"sandbox.issuer: must be on loopback", func(c *Config) { c.World.Issuer = "0.0.0.0:8090" }},
 		{"sandbox.gridproxy: must be on loopback", func(c *Config) { c.World.GridProxy = "grid.example.com:80" }},
 		{"sandbox.gridproxy: \"\" is not a host", func(c *Config) { c.World.GridProxy = "" }},
-		{"sandbox.time_scale: 0 is not from 1 to 3600", func(c *Config) { c.World.TimeScale = 0 }},
+		{"sandbox.time_scale: 0 is not from 1 to 86400", func(c *Config) { c.World.TimeScale = 0 }},
 		{"sandbox.token_ttl: 1s is not from 10s", func(c *Config) { c.World.TokenTTL = time.Second }},
 		{"sandbox.step_delay: -1ns is not from 0s to 1m", func(c *Config) { c.World.StepDelay = -1 }},
 		{`auth.issuer: "login.example.com/" is not a URL`, func(c *Config) { c.Auth.Issuer = "login.example.com/" }},

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+)
+
+// startAdmin serves what is nobody else's business.
+func (m *Main) startAdmin() (string, error) {
+	l, err := net.Listen("tcp", m.Config.Listen.Admin)
+	if err != nil {
+		return "", fmt.Errorf("listen for operators: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.metrics().Handler())
+	mux.HandleFunc("GET /healthz", m.healthy)
+	mux.HandleFunc("GET /readyz", m.ready)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	m.serve(l, mux)
+	return l.Addr().String(), nil
+}
+
+// healthy says that the process lives.
+func (m *Main) healthy(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") }
+
+// ready says whether the process should get traffic, and if not why.
+func (m *Main) ready(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case m.gateway.Draining():
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+	case !m.verifier.Ready():
+		http.Error(w, "the issuer's keys are not known yet", http.StatusServiceUnavailable)
+	default:
+		_, _ = fmt.Fprintln(w, "ready")
+	}
+}
+
+// metrics tells the counts of every part.
+func (m *Main) metrics() *telemetry.Metrics {
+	t := telemetry.NewMetrics()
+	t.Gauge("sessions", "Connections that are signed in.", func() uint64 { return m.gateway.Stats().Sessions })
+	t.Counter("connections_total", "Connections that were accepted.", func() uint64 { return m.gateway.Stats().Accepted })
+	t.Counter("requests_total", "Requests of clients.", func() uint64 { return m.gateway.Stats().Requests })
+	t.Counter("refused_total", "Connections and HTTP requests that were refused.", func() uint64 { return m.gateway.Stats().Refused })
+	t.Gauge("streams", "Streams that this process hears.", func() uint64 { return m.gateway.Stats().Hub.Topics })
+	t.Counter("pushes_total", "Pushes that actors said to this process.", func() uint64 { return m.gateway.Stats().Hub.Pushes })
+	t.Counter("frames_total", "Frames that were written for pushes.", func() uint64 { return m.gateway.Stats().Hub.Frames })
+	t.Counter("gaps_total", "Pushes that did not follow and were asked for again.", func() uint64 { return m.gateway.Stats().Hub.Gaps })
+	t.Gauge("actors", "Actors in memory.", func() uint64 { return m.system.Stats().Engine.Live })
+	t.Counter("bounces_total", "Attempts that nobody decided.", func() uint64 { return m.system.Stats().Engine.Bounces })
+	t.Counter("late_total", "Answers that nobody waited for any more.", func() uint64 { return m.system.Stats().Engine.Late })
+	t.Counter("commands_total", "Decisions with events.", func() uint64 { return m.system.Stats().Entity.Commands })
+	t.Counter("commits_total", "Commits with events.", func() uint64 { return m.system.Stats().Entity.Commits })
+	t.Counter("repeats_total", "Commands that were answered from memory.", func() uint64 { return m.system.Stats().Entity.Repeats })
+	t.Counter("fenced_total", "Incarnations ended by another owner's commit.", func() uint64 { return m.system.Stats().Entity.Fenced })
+	t.Counter("lost_total", "Entities halted because the store contradicts what was acknowledged. Alarm above zero.", func() uint64 { return m.system.Stats().Entity.Lost })
+	t.Counter("unknown_total", "Commits handed over again because their outcome was not known.", func() uint64 { return m.system.Stats().Entity.Unknown })
+	t.Counter("overloaded_total", "Requests refused because an actor held too many.", func() uint64 { return m.system.Stats().Entity.Overloaded })
+	t.Counter("panics_total", "Incarnations ended by a panic.", func() uint64 { return m.system.Stats().Entity.Panics })
+	t.Gauge("nodes", "Nodes in the catalogue.", func() uint64 { return uint64(m.system.Catalogue.Len()) }) //nolint:gosec // a count is not negative
+	return t
+}
+
+// describe answers with the schema: a FileDescriptorSet of everything that clients may say and hear.
+func describe(w http.ResponseWriter, _ *http.Request) {
+	set := &descriptorpb.FileDescriptorSet{}
+	seen := map[string]bool{}
+	var add func(f protoreflect.FileDescriptor)
+	add = func(f protoreflect.FileDescriptor) {
+		if seen[f.Path()] {
+			return
+		}
+		seen[f.Path()] = true
+		for i := range f.Imports().Len() {
+			add(f.Imports().Get(i).FileDescriptor)
+		}
+		set.File = append(set.File, protodesc.ToFileDescriptorProto(f))
+	}
+	for _, m := range messages.Methods {
+		if !m.Internal {
+			add(m.Request().ProtoReflect().Descriptor().ParentFile())
+		}
+	}
+	body, err := proto.Marshal(set)
+	if err != nil {
+		http.Error(w, "the schema could not be encoded", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-protobuf")
+	_, _ = w.Write(body)
+}

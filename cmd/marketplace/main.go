@@ -1,0 +1,70 @@
+// Command marketplace is the backend of the ThreeFold Cloud Marketplace.
+//
+// Without arguments it serves: on a machine with nothing configured, on an
+// embedded store and a sandbox world, all on loopback.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "marketplace:", err)
+		os.Exit(1)
+	}
+}
+
+// command returns the program with its verbs.
+func command() *cobra.Command {
+	var file string
+	root := &cobra.Command{
+		Use:           "marketplace",
+		Short:         "The backend of the ThreeFold Cloud Marketplace",
+		Long:          "Serves the marketplace. Without configuration everything runs in a sandbox on loopback.",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return serve(cmd.Context(), file)
+		},
+	}
+	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); see configs/")
+	root.AddCommand(
+		&cobra.Command{
+			Use: "serve", Short: "Serve, the same as without a verb", Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), file) },
+		},
+		demoCommand(),
+	)
+	return root
+}
+
+// serve runs the server until it is told to stop.
+func serve(ctx context.Context, file string) error {
+	c, err := configs.Load(file, os.Environ())
+	if err != nil {
+		return err
+	}
+	log, err := telemetry.Logger(os.Stderr, c.Log.Level, c.Log.Format)
+	if err != nil {
+		return err
+	}
+	m := &Main{Config: c, Log: log, Ready: func(a Addresses) { fmt.Print(banner(c, a)) }}
+	if err := m.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/actors"
+	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
+	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/gateway"
+	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
+)
+
+// Addresses are where a running server is reached.
+type Addresses struct {
+	API       string `json:"api"`
+	Admin     string `json:"admin"`
+	Issuer    string `json:"issuer,omitempty"`
+	GridProxy string `json:"grid_proxy,omitempty"`
+}
+
+// Main is the whole server.
+type Main struct {
+	Config configs.Config
+	Log    *slog.Logger
+	Ready  func(Addresses) // called once everything answers; may be nil
+
+	store    *boltstore.Store
+	world    *world
+	system   *actors.System
+	gateway  *gateway.Gateway
+	verifier *identity.Verifier
+	quit     context.CancelFunc // ends the watching of the grid
+	servers  []*http.Server
+	done     sync.WaitGroup
+	failed   chan error
+}
+
+const (
+	storeFile     = "marketplace.db"
+	listeningFile = "listening.json"
+	stopWithin    = 10 * time.Second
+	// stepLimit is how long the grid may take for one step, in real time.
+	stepLimit = 10 * time.Minute
+)
+
+// Run serves until ctx ends, then sends everyone away and stops. An error says
+// why it could not start, or what ended it.
+func (m *Main) Run(ctx context.Context) error {
+	m.failed = make(chan error, 8)
+	err := m.start(ctx)
+	if err == nil {
+		select {
+		case <-ctx.Done():
+			m.Log.InfoContext(ctx, "stopping")
+		case err = <-m.failed:
+		}
+		m.gateway.Drain(context.WithoutCancel(ctx), m.Config.Gateway.Drain)
+	}
+	return errors.Join(err, m.stop())
+}
+
+// start brings everything up from the inside out.
+func (m *Main) start(ctx context.Context) error {
+	c := m.Config
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	var err error
+	if m.store, err = boltstore.Open(filepath.Join(c.Data, storeFile), boltstore.Options{}); err != nil {
+		return err
+	}
+	domain, err := m.domain()
+	if err != nil {
+		return err
+	}
+	api, err := net.Listen("tcp", c.Listen.API)
+	if err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	addresses := Addresses{API: api.Addr().String()}
+	if c.Sandbox() {
+		if m.world, err = openWorld(m.Config, addresses.API, m.Log); err != nil {
+			return errors.Join(err, api.Close())
+		}
+		m.world.serve(m)
+		addresses.Issuer, addresses.GridProxy = m.world.issuerURL, m.world.proxyURL
+	}
+	if err := m.startActors(ctx, domain); err != nil {
+		return errors.Join(err, api.Close())
+	}
+	if err := m.startGateway(ctx, api); err != nil {
+		return errors.Join(err, api.Close())
+	}
+	if addresses.Admin, err = m.startAdmin(); err != nil {
+		return err
+	}
+	if err := m.writeListening(addresses); err != nil {
+		return err
+	}
+	if m.Ready != nil {
+		m.Ready(addresses)
+	}
+	return nil
+}
+
+// domain returns the clock that kinds see.
+func (m *Main) domain() (clock.Clock, error) {
+	if !m.Config.Sandbox() {
+		return clock.Real{}, nil
+	}
+	return clock.OpenScaled(filepath.Join(m.Config.Data, "sandbox-clock.json"), int64(m.Config.World.TimeScale), clock.Real{})
+}
+
+func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
+	c := m.Config
+	m.gateway = gateway.New(gateway.Config{
+		Limits: limits(c.Gateway), Verify: m.verify, Log: m.Log, Origins: c.Gateway.Origins, Hosts: c.Gateway.Hosts,
+	})
+	executors, err := m.executors()
+	if err != nil {
+		return err
+	}
+	now := domain.Now()
+	system, err := actors.Start(ctx, actors.Config{
+		Store: m.store, Domain: domain, Log: m.Log, Executors: executors, Prices: price.Main,
+		// A limit of a step is real time, and the domain's may run faster.
+		Terms:     deployment.Terms{StepLimit: domain.In(stepLimit).Sub(now), CreditGrace: c.Billing.CreditGrace},
+		OnPush:    m.gateway.Hub().Push,
+		IdleAfter: c.Actors.IdleAfter, SnapshotEvery: c.Actors.SnapshotEvery, GateLimit: c.Actors.GateLimit, ScanEvery: c.Actors.ScanEvery,
+	})
+	if err != nil {
+		return err
+	}
+	m.system = system
+	watching, quit := context.WithCancel(context.WithoutCancel(ctx))
+	m.quit = quit
+	watcher := m.newWatcher(domain)
+	m.done.Go(func() { watcher.Run(watching) })
+	return nil
+}
+
+func (m *Main) startGateway(ctx context.Context, api net.Listener) error {
+	var err error
+	if m.verifier, err = m.newVerifier(ctx); err != nil {
+		return err
+	}
+	m.gateway.Start(m.system)
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", m.gateway.WebSocket())
+	mux.Handle("/api/", m.gateway.HTTP())
+	mux.HandleFunc("GET /api/methods", describe)
+	mux.HandleFunc("GET /healthz", m.healthy)
+	mux.HandleFunc("GET /readyz", m.ready)
+	m.serve(api, mux)
+	return nil
+}
+
+// serve answers on a listener until the server stops.
+func (m *Main) serve(l net.Listener, h http.Handler) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(m.Log.Handler(), slog.LevelDebug)}
+	m.servers = append(m.servers, s)
+	m.done.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			m.failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+		}
+	})
+}
+
+// stop ends everything from the outside in: the doors, the actors, the store.
+func (m *Main) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	var errs []error
+	if m.gateway != nil && m.system != nil && m.verifier != nil {
+		m.gateway.Stop()
+	}
+	for _, s := range m.servers {
+		errs = append(errs, s.Close())
+	}
+	if m.quit != nil {
+		m.quit()
+	}
+	if m.verifier != nil {
+		m.verifier.Close()
+	}
+	if m.system != nil {
+		errs = append(errs, m.system.Stop(ctx))
+	}
+	m.done.Wait()
+	if m.store != nil {
+		errs = append(errs, m.store.Close())
+	}
+	_ = os.Remove(filepath.Join(m.Config.Data, listeningFile))
+	return errors.Join(errs...)
+}
+
+// writeListening leaves where the server is reached beside its data, for
+// programs on the same machine.
+func (m *Main) writeListening(a Addresses) error {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(m.Config.Data, listeningFile)
+	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
+		return fmt.Errorf("write %s: %w", listeningFile, err)
+	}
+	return os.Rename(file+".new", file)
+}
