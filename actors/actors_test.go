@@ -19,8 +19,6 @@ import (
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
-
-	"github.com/google/uuid"
 )
 
 // world is a system over a file, with a grid that always says yes.
@@ -106,7 +104,7 @@ func (w *world) ask(path, subject, commandID string, req, resp proto.Message) er
 
 func (w *world) must(path, subject string, req, resp proto.Message) {
 	w.t.Helper()
-	if err := w.ask(path, subject, uuid.Must(uuid.NewV7()).String(), req, resp); err != nil {
+	if err := w.ask(path, subject, messages.NewCommandID(), req, resp); err != nil {
 		w.t.Fatalf("%s: %v", path, err)
 	}
 }

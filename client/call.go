@@ -7,7 +7,6 @@ import (
 	"strconv"
 
 	"github.com/coder/websocket"
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -53,13 +52,10 @@ func (c *Client) Command(ctx context.Context, method, commandID string, req, res
 	return nil
 }
 
-// NewCommandID returns a fresh command id: a UUIDv7.
-func NewCommandID() string { return uuid.Must(uuid.NewV7()).String() }
-
 // Raw is Call with JSON. An empty command id is made when the method needs one.
 func (c *Client) Raw(ctx context.Context, method, commandID string, params json.RawMessage) (json.RawMessage, error) {
 	if m := messages.ByPath(method); commandID == "" && (m == nil || m.Command()) {
-		commandID = NewCommandID()
+		commandID = messages.NewCommandID()
 	}
 	one := &call{answer: make(chan reply, 1)}
 	ws, err := c.open(one, func(id uint64) []byte { return frame(id, method, commandID, params) })

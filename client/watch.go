@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/coder/websocket"
@@ -256,6 +257,6 @@ func (c *Client) refresh() {
 		_, err = c.Raw(ctx, "session/refresh", "", json.RawMessage(fmt.Sprintf(`{"accessToken":%q}`, token)))
 	}
 	if err != nil {
-		c.config.Log.WarnContext(ctx, "session not refreshed", "error", err)
+		c.config.Log.WarnContext(ctx, "session not refreshed", slog.Any("error", err))
 	}
 }

@@ -91,7 +91,7 @@ func (c *conn) readInto(fd uintptr) bool {
 		return true
 	}
 	for {
-		n, err := syscall.Read(int(fd), (*b)[:cap(*b)]) //nolint:gosec // a file descriptor
+		n, err := syscall.Read(int(fd), (*b)[:cap(*b)])
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue
@@ -131,8 +131,8 @@ type try struct {
 func newTry() *try {
 	t := &try{}
 	t.fn = func(fd uintptr) bool {
-		t.n, t.err = syscall.Write(int(fd), t.b) //nolint:gosec // a file descriptor
-		return true                              // never wait here
+		t.n, t.err = syscall.Write(int(fd), t.b)
+		return true // never wait here
 	}
 	return t
 }
@@ -177,7 +177,7 @@ func (c *conn) send(b []byte) {
 	switch {
 	case err != nil:
 		c.dead = true
-		_ = c.Conn.Close()
+		_ = c.Close()
 	case n < len(b):
 		c.draining = true
 		c.queue = append(c.queue, b[n:]...)
@@ -197,7 +197,7 @@ func (c *conn) drain() {
 		if len(b) == 0 {
 			c.draining = false
 			if c.dead {
-				_ = c.Conn.Close()
+				_ = c.Close()
 			}
 			c.mu.Unlock()
 			return
@@ -210,7 +210,7 @@ func (c *conn) drain() {
 		c.mu.Lock()
 		if err != nil {
 			c.dead, c.queue = true, nil
-			_ = c.Conn.Close()
+			_ = c.Close()
 		}
 		if !c.dead {
 			_ = c.Conn.SetWriteDeadline(time.Time{})
@@ -233,7 +233,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	early, err := rw.Reader.Peek(rw.Reader.Buffered())
+	early, err := rw.Peek(rw.Reader.Buffered())
 	if err == nil {
 		h.conn, err = newConn(nc, early, h.limit, h.slow)
 	}

@@ -30,9 +30,9 @@ func appendHeader(to []byte, first byte, n int) []byte {
 	case n < 126:
 		return append(to, byte(n))
 	case n < 1<<16:
-		return append(to, 126, byte(n>>8), byte(n))
+		return append(to, 126, byte(n>>8), byte(n)) //nolint:gosec // cut to bytes on purpose
 	default:
-		return append(to, 127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		return append(to, 127, 0, 0, 0, 0, byte(n>>24), byte(n>>16), byte(n>>8), byte(n)) //nolint:gosec // as above
 	}
 }
 
@@ -40,7 +40,7 @@ func appendHeader(to []byte, first byte, n int) []byte {
 func closeFrame(code Code, reason string) []byte {
 	reason = reason[:min(len(reason), closeReasonMax)]
 	b := appendHeader(nil, 0x88, 2+len(reason))
-	return append(append(b, byte(code>>8), byte(code)), reason...)
+	return append(append(b, byte(code>>8), byte(code)), reason...) //nolint:gosec // as above
 }
 
 var pingFrame = []byte{0x89, 0}

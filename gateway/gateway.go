@@ -244,6 +244,6 @@ func (g *Gateway) WebSocket() http.Handler {
 		s.conn, s.ws = h.conn, ws
 		// The authentication has a goroutine of its own, whose stack may grow
 		// and dies with it.
-		go s.open(bearer(r))
+		go s.open(bearer(r)) //nolint:gosec // the session outlives the handshake's request
 	})
 }

@@ -31,8 +31,7 @@ const (
 func (s *Session) handle(out, frame []byte) []byte {
 	s.gateway.counts.requests.Add(1)
 	e, err := parseEnvelope(frame)
-	var not *notRequest
-	if errors.As(err, &not) {
+	if not, ok := errors.AsType[*notRequest](err); ok {
 		s.conn.send(appendFailure(nil, nil, not.code, malformed("%s", not.text)))
 		s.close(CodeProtocol, not.text)
 		return out
@@ -66,8 +65,7 @@ func (s *Session) handle(out, frame []byte) []byte {
 
 // tell logs what is not the caller's fault and returns what the caller hears.
 func (s *Session) tell(method string, err error) *messages.Error {
-	var e *messages.Error
-	if !errors.As(err, &e) {
+	if _, refused := errors.AsType[*messages.Error](err); !refused {
 		s.gateway.log.Error("request failed", slog.String("method", method), slog.Any("error", err))
 	}
 	return messages.AsError(err)

@@ -158,8 +158,7 @@ func queryValue(f protoreflect.FieldDescriptor, value string) any {
 
 // refuseHTTP answers with a google.rpc.Status.
 func (g *Gateway) refuseHTTP(w http.ResponseWriter, err error) {
-	var known *messages.Error
-	if !errors.As(err, &known) {
+	if _, known := errors.AsType[*messages.Error](err); !known {
 		g.log.Error("request failed", slog.Any("error", err))
 	}
 	e := messages.AsError(err)
@@ -177,7 +176,7 @@ func (g *Gateway) refuseHTTP(w http.ResponseWriter, err error) {
 func (g *Gateway) writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
+	if _, err := w.Write(body); err != nil { //nolint:gosec // JSON, and said to be
 		g.log.Debug("answer not written", slog.Any("error", err))
 	}
 }

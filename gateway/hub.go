@@ -92,7 +92,7 @@ func (h *Hub) stats() HubStats {
 		n += len(h.shards[i].topics)
 		h.shards[i].mu.Unlock()
 	}
-	return HubStats{Topics: uint64(n), Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load()} //nolint:gosec // a count is not negative
+	return HubStats{Topics: uint64(n), Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load()}
 }
 
 // hold returns the topic of a stream for one more session.

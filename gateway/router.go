@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
@@ -46,11 +45,11 @@ func admit(m *messages.Method, who Principal, commandID string, now time.Time) e
 	if !m.Command() {
 		return nil
 	}
-	id, err := uuid.Parse(commandID)
-	if err != nil || id.Version() != 7 || len(commandID) != 36 {
-		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "%s changes something: it needs a command id, a UUIDv7, the same whenever it is sent again", m.Path)
+	id, err := messages.ParseCommandID(commandID)
+	if err != nil {
+		return err
 	}
-	if sec, nsec := id.Time().UnixTime(); time.Unix(sec, nsec).After(now.Add(aheadLimit)) {
+	if id.Time().After(now.Add(aheadLimit)) {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "the command id is ahead of the server's clock: take the time from session/get")
 	}
 	return nil

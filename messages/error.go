@@ -86,16 +86,16 @@ func Rule(r marketplacev1.ErrorReason) *optionsv1.ReasonRule { return reasonRule
 // Status returns the error as it crosses processes and the wire.
 func (e *Error) Status() *status.Status {
 	s := &status.Status{Code: int32(Rule(e.Reason).GetCode()), Message: e.Message}
-	s.Details = appendDetail(s.Details, &errdetails.ErrorInfo{Reason: ReasonName(e.Reason), Domain: Domain, Metadata: e.Metadata})
+	s.Details = appendDetail(s.GetDetails(), &errdetails.ErrorInfo{Reason: ReasonName(e.Reason), Domain: Domain, Metadata: e.Metadata})
 	if len(e.Fields) > 0 {
 		bad := &errdetails.BadRequest{}
 		for _, f := range e.Fields {
 			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: f.Field, Description: f.Description})
 		}
-		s.Details = appendDetail(s.Details, bad)
+		s.Details = appendDetail(s.GetDetails(), bad)
 	}
 	if e.Retry > 0 {
-		s.Details = appendDetail(s.Details, &errdetails.RetryInfo{RetryDelay: durationpb.New(e.Retry)})
+		s.Details = appendDetail(s.GetDetails(), &errdetails.RetryInfo{RetryDelay: durationpb.New(e.Retry)})
 	}
 	return s
 }
@@ -137,8 +137,7 @@ func FromStatus(s *status.Status) *Error {
 // AsError returns err as a refusal. What is none is INTERNAL, and its text
 // stays out of the answer.
 func AsError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here")

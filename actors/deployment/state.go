@@ -86,7 +86,7 @@ func Kind(t Terms) *entity.Kind {
 
 // Apply folds an event into the state.
 func (deployment) Apply(s *state, e *event) {
-	if s.Deployment == nil {
+	if s.GetDeployment() == nil {
 		s.Deployment = &marketplacev1.Deployment{}
 	}
 	d := s.GetDeployment()

@@ -87,7 +87,7 @@ func Start(config Config, kinds []Kind, readers map[string]Reader) (*Engine, err
 	e := &Engine{config: config, kinds: map[string]*actor.Props{}, readers: readers, places: newDirectory(), calls: newCalls(), lives: newLives()}
 	e.nowMS.Store(config.Clock.Now().UnixMilli())
 	e.system = actor.NewActorSystem(
-		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return config.Log }),
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(warnings{config.Log.Handler()}) }),
 		actor.WithDeadLetterRequestLogging(false))
 	e.root = e.system.Root.Copy().WithGuardian(stopping{})
 	e.system.EventStream.Subscribe(func(event any) {
@@ -137,6 +137,14 @@ type Stats struct{ Live, Bounces, Late uint64 }
 // Stats returns the engine's counts.
 func (e *Engine) Stats() Stats {
 	return Stats{Live: uint64(e.lives.count()), Bounces: e.bounces.Load(), Late: e.late.Load()} //nolint:gosec // a count is not negative
+}
+
+// warnings lets through what the library warns of, and not what it merely tells.
+type warnings struct{ slog.Handler }
+
+// Enabled says no to everything below a warning.
+func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
 }
 
 // stopping is the supervision of every actor: one that fails is stopped, never

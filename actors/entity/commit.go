@@ -19,7 +19,6 @@ type batch struct {
 	journal  journalv1.Batch
 	commit   persistence.Commit
 	items    map[string][][]byte // list items by list, for EVENT streams
-	out      []Out
 	outs     []out
 	tasks    []Task
 	frames   map[string]*clusterv1.Frame // by stream, for those that watch already

@@ -133,9 +133,9 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 
 // recall returns the remembered command of a request, or the one to remember.
 func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known bool, err error) {
-	id, err := uuid.Parse(req.GetCommandId())
+	id, err := messages.ParseCommandID(req.GetCommandId())
 	if err != nil {
-		return nil, false, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "a command needs a command id, a UUIDv7")
+		return nil, false, err
 	}
 	sum := sha256.New()
 	sum.Write([]byte(req.GetMethod()))
@@ -197,8 +197,7 @@ func (e *entity) send(ctx actor.Context, to *actor.PID, r *clusterv1.Response) {
 
 // refuse answers with an error. A refusal has seen the state too.
 func (e *entity) refuse(ctx actor.Context, from *actor.PID, req *clusterv1.Request, err error) {
-	var refusal *messages.Error
-	if !errors.As(err, &refusal) {
+	if _, refused := errors.AsType[*messages.Error](err); !refused {
 		e.rt.Log.Error("request not decided", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.String("method", req.GetMethod()), slog.Any("error", err))
 	}
 	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Error: messages.AsError(err).Status()})

@@ -166,7 +166,7 @@ func (w *worker) persist(ctx context.Context) *attempted {
 		case errors.As(err, &refusal) && !messages.Rule(refusal.Reason).GetRetry():
 			return &attempted{err: refusal}
 		}
-		w.rt.Log.Info("task tried in vain", slog.String("task", w.task.ID), slog.String("by", w.subject), slog.Int("attempt", n+1), slog.Any("error", err))
+		w.rt.Log.InfoContext(ctx, "task tried in vain", slog.String("task", w.task.ID), slog.String("by", w.subject), slog.Int("attempt", n+1), slog.Any("error", err))
 		pause := time.NewTimer(backoff(w.rt.RetryFirst, n)) //nolint:forbidigo // a pause between attempts, not a time that anything is decided by
 		select {
 		case <-pause.C:

@@ -49,7 +49,7 @@ var _ messages.UserDecider[*state, *event, entity.Env] = user{}
 // Apply folds an event into the state.
 func (user) Apply(s *state, e *event) {
 	s.AsOfTime = e.GetEventTime()
-	if s.Book == nil {
+	if s.GetBook() == nil {
 		s.Book = ledger.New(ledger.USD)
 	}
 	switch ev := e.GetEvent().(type) {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/threefoldtech/cloud-marketplace/client"
+	"github.com/threefoldtech/cloud-marketplace/messages"
 )
 
 // dial connects as whoever is signed in.
@@ -62,7 +63,7 @@ func callCommand(s *settings) *cobra.Command {
 			}
 			defer c.Close()
 			if commandID == "" {
-				commandID = client.NewCommandID()
+				commandID = messages.NewCommandID()
 			}
 			answer, err := c.Raw(ctx, args[0], commandID, p)
 			if err != nil {

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/pprof"
 
@@ -16,8 +16,8 @@ import (
 )
 
 // startAdmin serves what is nobody else's business.
-func (m *Main) startAdmin() (string, error) {
-	l, err := net.Listen("tcp", m.Config.Listen.Admin)
+func (m *Main) startAdmin(ctx context.Context) (string, error) {
+	l, err := listen(ctx, m.Config.Listen.Admin)
 	if err != nil {
 		return "", fmt.Errorf("listen for operators: %w", err)
 	}

@@ -86,13 +86,13 @@ func (m *Main) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	api, err := net.Listen("tcp", c.Listen.API)
+	api, err := listen(ctx, c.Listen.API)
 	if err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
 	}
 	addresses := Addresses{API: api.Addr().String()}
 	if c.Sandbox() {
-		if m.world, err = openWorld(m.Config, addresses.API, m.Log); err != nil {
+		if m.world, err = openWorld(ctx, m.Config, addresses.API, m.Log); err != nil {
 			return errors.Join(err, api.Close())
 		}
 		m.world.serve(m)
@@ -104,7 +104,7 @@ func (m *Main) start(ctx context.Context) error {
 	if err := m.startGateway(ctx, api); err != nil {
 		return errors.Join(err, api.Close())
 	}
-	if addresses.Admin, err = m.startAdmin(); err != nil {
+	if addresses.Admin, err = m.startAdmin(ctx); err != nil {
 		return err
 	}
 	if err := m.writeListening(addresses); err != nil {
@@ -114,6 +114,10 @@ func (m *Main) start(ctx context.Context) error {
 		m.Ready(addresses)
 	}
 	return nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 }
 
 // domain returns the clock that kinds see.

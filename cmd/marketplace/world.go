@@ -30,12 +30,12 @@ type world struct {
 
 // openWorld makes the sandbox's parts. They listen already, so that their
 // addresses are known, and answer when they are served.
-func openWorld(c configs.Config, api string, log *slog.Logger) (*world, error) {
-	at, err := net.Listen("tcp", c.World.Issuer)
+func openWorld(ctx context.Context, c configs.Config, api string, log *slog.Logger) (*world, error) {
+	at, err := listen(ctx, c.World.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the sandbox's issuer: %w", err)
 	}
-	proxyAt, err := net.Listen("tcp", c.World.GridProxy)
+	proxyAt, err := listen(ctx, c.World.GridProxy)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for the sandbox's grid-proxy: %w", err), at.Close())
 	}

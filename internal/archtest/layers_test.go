@@ -23,7 +23,7 @@ const (
 // layers is the dependency table, from the bottom up. The first row that
 // matches a package holds for it.
 var layers = []layer{
-	{"messages/...", []string{"messages/..."}, []string{protobuf, rpcTypes, "buf.build/go/protovalidate", "buf.build/gen/go/bufbuild/protovalidate/..."}},
+	{"messages/...", []string{"messages/..."}, []string{protobuf, rpcTypes, "buf.build/go/protovalidate", "buf.build/gen/go/bufbuild/protovalidate/...", "github.com/google/uuid"}},
 	{"configs", nil, []string{"github.com/knadh/koanf/...", "go.yaml.in/yaml/v3"}},
 	{"internal/telemetry", nil, []string{"github.com/prometheus/...", "go.opentelemetry.io/..."}},
 	{"internal/...", nil, nil},
@@ -38,12 +38,13 @@ var layers = []layer{
 	{"actors/entity", []string{"messages/...", "persistence", "actors/engine", "internal/..."}, []string{protoactor, protobuf, rpcTypes, "github.com/google/uuid"}},
 	{"actors/ledger", []string{"messages/..."}, nil},
 	{"actors/price", []string{"messages/..."}, nil},
+	{"actors/capacity", []string{"messages/..."}, nil},
 	{"actors/inbox", []string{"messages/...", "actors/engine", "persistence", "internal/..."}, []string{watermill, protobuf}},
-	{"actors/catalogue", []string{"messages/...", "actors/engine", "persistence", "actors/price", "internal/..."}, []string{watermill, protobuf}},
+	{"actors/catalogue", []string{"messages/...", "actors/engine", "persistence", "actors/price", "actors/capacity", "internal/..."}, []string{watermill, protobuf}},
 	{"actors/overview", []string{"messages/...", "actors/engine", "persistence", "actors/price", "internal/..."}, []string{watermill, protobuf}},
 	{"actors", []string{"messages/...", "persistence", "actors/...", "internal/..."}, []string{protoactor, watermill, protobuf}},
 	// A kind never imports a kind.
-	{kinds, []string{"messages/...", "actors/entity", "actors/ledger", "actors/price"}, []string{protobuf}},
+	{kinds, []string{"messages/...", "actors/entity", "actors/ledger", "actors/price", "actors/capacity"}, []string{protobuf}},
 
 	{"gateway/identity", []string{"messages/...", "internal/..."}, []string{
 		"github.com/MicahParks/keyfunc/...", "github.com/golang-jwt/jwt/...", "github.com/coreos/go-oidc/...", "golang.org/x/oauth2/...",
@@ -56,7 +57,7 @@ var layers = []layer{
 	{"web", nil, nil},
 
 	{"cmd/marketplace", []string{"*"}, []string{"*"}},
-	{"cmd/marketctl", []string{"messages/...", "client"}, []string{cobra, protobuf}},
+	{"cmd/marketctl", []string{"messages/...", "client"}, []string{cobra, protobuf, rpcTypes}},
 	// The generator runs where the generated code is missing: it imports none of it.
 	{"cmd/protoc-gen-market", nil, []string{
 		"github.com/bufbuild/protocompile/...", protobuf, rpcTypes, "buf.build/gen/go/bufbuild/protovalidate/...",
