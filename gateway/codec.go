@@ -19,10 +19,7 @@ type envelope struct {
 }
 
 // meta is what JSON-RPC itself lacks. Unknown keys are ignored.
-type meta struct {
-	CommandID   string `json:"commandId"`
-	Traceparent string `json:"traceparent"`
-}
+type meta struct{ CommandID, Traceparent string }
 
 const (
 	maxNesting = 32
@@ -62,7 +59,7 @@ func parseEnvelope(frame []byte) (envelope, error) {
 	default:
 		return e, &notRequest{codeInvalid, "the frame is not a JSON-RPC request"}
 	}
-	if !s.object(&e) {
+	if !s.members(e.take) {
 		return e, &notRequest{codeInvalid, "the frame is nested too deeply"}
 	}
 	if string(e.version) != `"2.0"` {
@@ -90,8 +87,24 @@ func (s *scanner) space() {
 	}
 }
 
-// object reads the members of the outermost object; false when one is nested too deeply.
-func (s *scanner) object(e *envelope) bool {
+// take keeps a member of the frame.
+func (e *envelope) take(key, value []byte) {
+	switch string(key) {
+	case `"jsonrpc"`:
+		e.version = value
+	case `"id"`:
+		e.id = value
+	case `"method"`:
+		e.method = value
+	case `"meta"`:
+		e.meta = value
+	case `"params"`:
+		e.params = value
+	}
+}
+
+// members gives the members of an object to take; false when one is nested too deeply.
+func (s *scanner) members(take func(key, value []byte)) bool {
 	s.at++ // {
 	for {
 		s.space()
@@ -106,18 +119,7 @@ func (s *scanner) object(e *envelope) bool {
 		if !ok {
 			return false
 		}
-		switch string(key) {
-		case `"jsonrpc"`:
-			e.version = value
-		case `"id"`:
-			e.id = value
-		case `"method"`:
-			e.method = value
-		case `"meta"`:
-			e.meta = value
-		case `"params"`:
-			e.params = value
-		}
+		take(key, value)
 		s.space()
 		s.at++ // , or }
 	}
@@ -201,8 +203,23 @@ func parseMeta(raw []byte) (m meta, ok bool) {
 	if len(raw) == 0 {
 		return m, true
 	}
-	err := json.Unmarshal(raw, &m) //nolint:forbidigo // the frame's own part, not a protocol message
-	return m, err == nil
+	if raw[0] != '{' {
+		return m, string(raw) == "null"
+	}
+	s, ok := scanner{data: raw}, true
+	s.members(func(key, value []byte) {
+		var known bool
+		switch string(key) {
+		case `"commandId"`:
+			m.CommandID, known = text(value)
+		case `"traceparent"`:
+			m.Traceparent, known = text(value)
+		default:
+			known = true
+		}
+		ok = ok && known
+	})
+	return m, ok
 }
 
 // appendResult appends a frame that answers a request. position may be empty.

@@ -42,6 +42,7 @@ func (g *Gateway) hostAllowed(r *http.Request) bool {
 // its first frame, which must come in time.
 func (s *Session) open(token string) {
 	s.work = s.run
+	s.ws.SetReadLimit(int64(s.gateway.limits.FrameBytes)) // beyond it the library closes with 1009
 	s.heard()
 	var id []byte
 	if token == "" {
@@ -95,9 +96,8 @@ func (s *Session) firstFrame() (id []byte, token string, ok bool) {
 	if err != nil {
 		return nil, "", false
 	}
-	frame, err := readFrame(r, s.gateway.limits.FrameBytes)
+	frame, err := readFrame(r)
 	if err != nil {
-		s.close(CodeProtocol, "the first frame is too large")
 		return nil, "", false
 	}
 	e, err := parseEnvelope(*frame)

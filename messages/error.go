@@ -55,12 +55,6 @@ func (e *Error) With(key, value string) *Error {
 // Error returns the reason and the sentence.
 func (e *Error) Error() string { return ReasonName(e.Reason) + ": " + e.Message }
 
-// Is lets errors.Is find a refusal by its reason.
-func (e *Error) Is(target error) bool {
-	var t *Error
-	return errors.As(target, &t) && t.Reason == e.Reason && (t.Message == "" || t.Message == e.Message)
-}
-
 // ReasonName returns how a reason is spelled on the wire.
 func ReasonName(r marketplacev1.ErrorReason) string {
 	return strings.TrimPrefix(r.String(), reasonPrefix)

@@ -2,7 +2,6 @@ package entity
 
 import (
 	"errors"
-	"log/slog"
 	"strconv"
 	"time"
 
@@ -79,9 +78,6 @@ func (e *entity) youngest() *batch {
 func (e *entity) keep(d decision, command *journalv1.Command) {
 	if len(d.events) == 0 {
 		return
-	}
-	if len(d.reply) > replyLimit && command != nil {
-		e.rt.Log.Error("reply too large to remember", slog.String("kind", e.kind.Name), slog.Int("bytes", len(d.reply)))
 	}
 	if e.next == nil {
 		e.next = e.newBatch()

@@ -30,6 +30,7 @@
 package entity
 
 import (
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -181,6 +182,9 @@ func (m *state[S, E]) decide(req proto.Message, env Env) (decision, error) {
 	var d decision
 	if reply != nil {
 		d.reply = encode(reply) // before Apply: a reply may share memory with the state
+	}
+	if len(events) > 0 && len(d.reply) > replyLimit {
+		return decision{}, fmt.Errorf("the reply to %s has %d bytes, more than can be remembered", req.ProtoReflect().Descriptor().FullName(), len(d.reply))
 	}
 	m.apply(&d, events)
 	return d, nil

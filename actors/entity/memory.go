@@ -2,10 +2,11 @@ package entity
 
 import (
 	"bytes"
+	"maps"
 	"slices"
-	"sort"
 	"time"
 
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 )
 
@@ -13,37 +14,45 @@ import (
 const (
 	rememberCount = 128 // of one subject
 	rememberFor   = 24 * time.Hour
-	replyLimit    = 256 // bytes of a command's reply
+	replyLimit    = 256 // bytes of a command's reply; what is larger is for reads to tell
 )
-
-// commandKey names a command of a subject.
-type commandKey struct {
-	subject string
-	id      [16]byte
-}
 
 // memory is what an entity remembers of the commands it has decided, so that
 // none is decided twice. It is bounded: forgetting a command raises its
 // subject's floor, and at or below the floor nothing is decided any more.
-type memory struct {
-	known    map[commandKey]*journalv1.Command
-	subjects map[string]*subject
-}
+type memory struct{ subjects map[string]*subject }
 
 type subject struct {
+	known map[messages.CommandID]*journalv1.Command
 	order []*journalv1.Command // by decision
-	floor [16]byte
+	floor messages.CommandID
 }
 
-// find returns a remembered command.
-func (m *memory) find(who string, id [16]byte) *journalv1.Command {
-	return m.known[commandKey{who, id}]
+// find returns a remembered command, or nil.
+func (m *memory) find(who string, id messages.CommandID) *journalv1.Command {
+	if s := m.subjects[who]; s != nil {
+		return s.known[id]
+	}
+	return nil
 }
 
 // expired says whether a command that is not remembered may be one that was forgotten.
-func (m *memory) expired(who string, id [16]byte) bool {
+func (m *memory) expired(who string, id messages.CommandID) bool {
 	s := m.subjects[who]
 	return s != nil && bytes.Compare(id[:], s.floor[:]) <= 0
+}
+
+// of returns what is remembered of a subject, to be changed.
+func (m *memory) of(who string) *subject {
+	s := m.subjects[who]
+	if s == nil {
+		if m.subjects == nil {
+			m.subjects = map[string]*subject{}
+		}
+		s = &subject{known: map[messages.CommandID]*journalv1.Command{}}
+		m.subjects[who] = s
+	}
+	return s
 }
 
 // remember takes a decided command; nil is none.
@@ -51,25 +60,17 @@ func (m *memory) remember(c *journalv1.Command) {
 	if c == nil {
 		return
 	}
-	if m.known == nil {
-		m.known, m.subjects = map[commandKey]*journalv1.Command{}, map[string]*subject{}
-	}
-	s := m.subjects[c.GetSubject()]
-	if s == nil {
-		s = &subject{}
-		m.subjects[c.GetSubject()] = s
-	}
-	m.known[commandKey{c.GetSubject(), id16(c.GetCommandId())}] = c
+	s := m.of(c.GetSubject())
+	s.known[commandID(c.GetCommandId())] = c
 	if s.order = append(s.order, c); len(s.order) > rememberCount {
-		m.forget(s)
+		s.forget()
 	}
 }
 
-// forget drops a subject's oldest command and raises the floor over it.
-func (m *memory) forget(s *subject) {
-	c := s.order[0]
-	id := id16(c.GetCommandId())
-	delete(m.known, commandKey{c.GetSubject(), id})
+// forget drops the oldest command and raises the floor over it.
+func (s *subject) forget() {
+	id := commandID(s.order[0].GetCommandId())
+	delete(s.known, id)
 	if bytes.Compare(id[:], s.floor[:]) > 0 {
 		s.floor = id
 	}
@@ -82,18 +83,14 @@ func (m *memory) expire(now time.Time) {
 	old := now.Add(-rememberFor).UnixMilli()
 	for _, s := range m.subjects {
 		for len(s.order) > 0 && s.order[0].GetDecidedMs() < old {
-			m.forget(s)
+			s.forget()
 		}
 	}
 }
 
 // snapshot returns what is remembered, subjects in order.
 func (m *memory) snapshot() []*journalv1.Commands {
-	names := make([]string, 0, len(m.subjects))
-	for n := range m.subjects {
-		names = append(names, n)
-	}
-	sort.Strings(names)
+	names := slices.Sorted(maps.Keys(m.subjects))
 	all := make([]*journalv1.Commands, 0, len(names))
 	for _, n := range names {
 		s := m.subjects[n]
@@ -113,18 +110,12 @@ func (m *memory) restore(all []*journalv1.Commands) {
 			r.Subject = c.GetSubject()
 			m.remember(r)
 		}
-		if m.subjects == nil {
-			m.known, m.subjects = map[commandKey]*journalv1.Command{}, map[string]*subject{}
-		}
-		if m.subjects[c.GetSubject()] == nil {
-			m.subjects[c.GetSubject()] = &subject{}
-		}
-		copy(m.subjects[c.GetSubject()].floor[:], c.GetFloor())
+		m.of(c.GetSubject()).floor = commandID(c.GetFloor())
 	}
 }
 
-// id16 returns the 16 bytes of a UUID.
-func id16(b []byte) (id [16]byte) {
+// commandID returns the 16 bytes of a command id.
+func commandID(b []byte) (id messages.CommandID) {
 	copy(id[:], b)
 	return id
 }

@@ -192,7 +192,9 @@ func (m *Main) stop() error {
 		m.gateway.Stop()
 	}
 	for _, s := range m.servers {
-		errs = append(errs, s.Close())
+		if s.Shutdown(ctx) != nil { // somebody does not let go
+			errs = append(errs, s.Close())
+		}
 	}
 	if m.quit != nil {
 		m.quit()

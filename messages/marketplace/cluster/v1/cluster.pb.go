@@ -45,9 +45,7 @@ type Request struct {
 	// Unix time in milliseconds after which nobody waits for the answer.
 	DeadlineMs int64 `protobuf:"varint,8,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	// Trace context and whatever else travels along.
-	Headers map[string]string `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// The roles of the caller, as numbers of marketplace.options.v1.Role.
-	Roles         []int32 `protobuf:"varint,10,rep,packed,name=roles,proto3" json:"roles,omitempty"`
+	Headers       map[string]string `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,13 +139,6 @@ func (x *Request) GetDeadlineMs() int64 {
 func (x *Request) GetHeaders() map[string]string {
 	if x != nil {
 		return x.Headers
-	}
-	return nil
-}
-
-func (x *Request) GetRoles() []int32 {
-	if x != nil {
-		return x.Roles
 	}
 	return nil
 }
@@ -586,7 +577,7 @@ var File_marketplace_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_marketplace_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"$marketplace/cluster/v1/cluster.proto\x12\x16marketplace.cluster.v1\x1a\x17google/rpc/status.proto\"\xe7\x02\n" +
+	"$marketplace/cluster/v1/cluster.proto\x12\x16marketplace.cluster.v1\x1a\x17google/rpc/status.proto\"\xd1\x02\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x0e\n" +
@@ -598,9 +589,7 @@ const file_marketplace_cluster_v1_cluster_proto_rawDesc = "" +
 	"command_id\x18\a \x01(\tR\tcommandId\x12\x1f\n" +
 	"\vdeadline_ms\x18\b \x01(\x03R\n" +
 	"deadlineMs\x12F\n" +
-	"\aheaders\x18\t \x03(\v2,.marketplace.cluster.v1.Request.HeadersEntryR\aheaders\x12\x14\n" +
-	"\x05roles\x18\n" +
-	" \x03(\x05R\x05roles\x1a:\n" +
+	"\aheaders\x18\t \x03(\v2,.marketplace.cluster.v1.Request.HeadersEntryR\aheaders\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x01\n" +

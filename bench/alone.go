@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
+)
+
+// sample is a commit as the server made it: the sizes are its own.
+type sample struct{ event, snapshot, item []byte }
+
+const snapshotEvery = 100
+
+// sampleCommit takes a commit from the data that the server left.
+func sampleCommit(ctx context.Context, data string) (s sample, err error) {
+	store, err := boltstore.Open(filepath.Join(data, "marketplace.db"), boltstore.Options{})
+	if err != nil {
+		return s, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	who := persistence.Entity{Kind: "user", ID: "bench-0"}
+	l, err := store.Load(ctx, who)
+	if err != nil {
+		return s, err
+	}
+	items, _, err := store.Page(ctx, who, "transactions", "", 1)
+	if err != nil {
+		return s, err
+	}
+	if len(l.Tail) == 0 || len(items) == 0 {
+		return s, fmt.Errorf("the server left no commits of %s", who)
+	}
+	// The smallest: with many in flight, one commit carries several commands.
+	s.event = l.Tail[0].Events
+	for _, r := range l.Tail {
+		if len(r.Events) < len(s.event) {
+			s.event = r.Events
+		}
+	}
+	if n := len(l.Snapshots); n > 0 {
+		s.snapshot = l.Snapshots[n-1].Data
+	}
+	s.item = items[0].Data
+	return s, nil
+}
+
+// storeAlone measures the same commits without socket and actor: a closed loop
+// with one commit in flight for each of n entities.
+func storeAlone(ctx context.Context, file string, s sample, n int, length time.Duration) (f figures, err error) {
+	store, err := boltstore.Open(file, boltstore.Options{})
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	var done atomic.Int64
+	var over atomic.Bool
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Add(1)
+		e := persistence.Entity{Kind: "user", ID: fmt.Sprintf("bench-%d", i)}
+		var next func(version uint64)
+		next = func(version uint64) {
+			if over.Load() {
+				wait.Done()
+				return
+			}
+			c := &persistence.Commit{Entity: e, Expect: version, ID: fmt.Sprintf("c%d", version), Events: s.event, Lists: []persistence.ListItem{{List: "transactions", Data: s.item}}}
+			if version%snapshotEvery == snapshotEvery-1 {
+				c.Snapshot = s.snapshot
+			}
+			store.Commit(c, func(err error) {
+				if err != nil {
+					over.Store(true)
+				}
+				done.Add(1)
+				next(version + 1)
+			})
+		}
+		next(0)
+	}
+	time.Sleep(length / 4)
+	began, from := time.Now(), done.Load()
+	time.Sleep(length)
+	f.rate = float64(done.Load()-from) / time.Since(began).Seconds()
+	if over.Swap(true) {
+		err = errors.New("the store refused a commit")
+	}
+	wait.Wait()
+	return f, err
+}

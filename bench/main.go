@@ -1,0 +1,114 @@
+// Command bench measures what the way through socket and actor costs: durable
+// commands a second as a share of what the store alone can do with the same
+// commits, and the server's CPU time for each command.
+//
+// Server, store and load generator share the machine. Rounds alternate, so
+// that a machine whose speed drifts slows both; medians are printed.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// shape is one form of load: connections, and requests in flight on each.
+type shape struct {
+	connections, depth int
+	goalRatio          float64 // of the store alone, with one commit in flight for each connection
+	goalCPU            float64 // microseconds of the server for each command
+}
+
+var shapes = []shape{{64, 16, 0.90, 50}, {1000, 1, 0.35, 120}}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	rounds := flag.Int("rounds", 3, "how often each is measured")
+	length := flag.Duration("for", 8*time.Second, "how long each measurement takes, after a warm-up of a quarter of it")
+	flag.Parse()
+	if err := run(ctx, *rounds, *length); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// figures are what one measurement gave.
+type figures struct {
+	rate, cpu float64 // commands or commits a second; server's microseconds for each
+	p50, p99  time.Duration
+}
+
+func run(ctx context.Context, rounds int, length time.Duration) error {
+	dir, err := os.MkdirTemp("", "marketplace-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary := filepath.Join(dir, "marketplace")
+	if err := build(ctx, binary); err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d processors, %d rounds of %v each\n\n", runtime.Version(), runtime.NumCPU(), rounds, length)
+	fmt.Println("| connections × in flight | commands/s | p50 | p99 | server CPU µs/command | store alone, commits/s | ratio | goals: ratio, CPU |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
+	for n, s := range shapes {
+		var through, alone []figures
+		for round := range rounds {
+			data := filepath.Join(dir, fmt.Sprintf("data-%d-%d", n, round))
+			f, err := throughServer(ctx, binary, data, s, length)
+			if err != nil {
+				return err
+			}
+			through = append(through, f)
+			sample, err := sampleCommit(ctx, data)
+			if err != nil {
+				return err
+			}
+			if f, err = storeAlone(ctx, filepath.Join(dir, fmt.Sprintf("alone-%d-%d.db", n, round)), sample, s.connections, length); err != nil {
+				return err
+			}
+			alone = append(alone, f)
+			if err := os.RemoveAll(data); err != nil {
+				return err
+			}
+		}
+		print(s, through, alone)
+	}
+	return nil
+}
+
+func print(s shape, through, alone []figures) {
+	var ratios []float64
+	for i := range through {
+		ratios = append(ratios, through[i].rate/alone[i].rate)
+	}
+	rate := func(f figures) float64 { return f.rate }
+	fmt.Printf("| %d × %d | %.0f | %v | %v | %.1f | %.0f | %.2f (%.2f…%.2f) | ≥ %.2f, ≤ %.0f |\n", s.connections, s.depth,
+		median(through, rate), mid(through, func(f figures) time.Duration { return f.p50 }), mid(through, func(f figures) time.Duration { return f.p99 }),
+		median(through, func(f figures) float64 { return f.cpu }), median(alone, rate),
+		middle(ratios), slices.Min(ratios), slices.Max(ratios), s.goalRatio, s.goalCPU)
+}
+
+func median(all []figures, of func(figures) float64) float64 {
+	values := make([]float64, len(all))
+	for i, f := range all {
+		values[i] = of(f)
+	}
+	return middle(values)
+}
+
+func mid(all []figures, of func(figures) time.Duration) time.Duration {
+	return time.Duration(median(all, func(f figures) float64 { return float64(of(f)) })).Round(100 * time.Microsecond)
+}
+
+func middle(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
