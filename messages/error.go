@@ -55,6 +55,12 @@ func (e *Error) With(key, value string) *Error {
 // Error returns the reason and the sentence.
 func (e *Error) Error() string { return ReasonName(e.Reason) + ": " + e.Message }
 
+// Is lets errors.Is find a refusal by its reason, whatever its sentence.
+func (e *Error) Is(target error) bool {
+	t, ok := errors.AsType[*Error](target)
+	return ok && t.Reason == e.Reason
+}
+
 // ReasonName returns how a reason is spelled on the wire.
 func ReasonName(r marketplacev1.ErrorReason) string {
 	return strings.TrimPrefix(r.String(), reasonPrefix)
