@@ -60,7 +60,11 @@ func (s *Session) open(token string) {
 		s.gateway.counts.refused.Add(1)
 		e := messages.AsError(err)
 		s.conn.send(appendError(nil, id, e))
-		s.close(CodeExpired, e.Message)
+		if e.Retry > 0 { // it is not the token's fault
+			s.close(CodeFault, e.Message)
+		} else {
+			s.close(CodeExpired, e.Message)
+		}
 		_, _, _ = s.ws.Read(context.Background()) // until the client has gone, or the time for that is over
 		_ = s.ws.CloseNow()
 		return

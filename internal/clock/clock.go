@@ -50,8 +50,12 @@ type anchor struct {
 	Scale  int64     `json:"scale"`
 }
 
+// at counts seconds and what is below them apart, for their product with the
+// scale soon is more nanoseconds than a Duration holds.
 func (a anchor) at(now time.Time) time.Time {
-	return a.Domain.Add(now.Sub(a.Real) * time.Duration(a.Scale))
+	passed := now.Sub(a.Real)
+	seconds, rest := int64(passed/time.Second), int64(passed%time.Second)
+	return time.Unix(a.Domain.Unix()+seconds*a.Scale, int64(a.Domain.Nanosecond())+rest*a.Scale).UTC()
 }
 
 // OpenScaled returns the domain clock whose anchor is kept in file. A scale
