@@ -85,7 +85,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	s.done.Go(func() { s.Catalogue.Run(changed) })
-	if err := s.startActors(c); err != nil {
+	if err := s.startActors(c); err != nil { //nolint:contextcheck // the actors live longer than the start does
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	observed, err := s.group.Subscribe(context.WithoutCancel(ctx), messages.TopicObservations)

@@ -96,7 +96,7 @@ func (k *kept) renew(ctx context.Context) error {
 		ExpiresIn   int    `json:"expires_in"`
 		Description string `json:"error_description"`
 	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" { //nolint:forbidigo // an issuer's answer
+	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
 		return fmt.Errorf("%w: %s says %s %s", errNotSignedIn, k.Issuer, resp.Status, answer.Description)
 	}
 	k.Token, k.Expires = answer.AccessToken, time.Now().Add(time.Duration(answer.ExpiresIn)*time.Second)
@@ -123,7 +123,7 @@ func load() (kept, error) {
 	}
 	var k kept
 	if err == nil {
-		err = json.Unmarshal(text, &k) //nolint:forbidigo // a file of this program
+		err = json.Unmarshal(text, &k)
 	}
 	if err != nil {
 		return kept{}, fmt.Errorf("read %s: %w", name, err)
@@ -136,7 +136,7 @@ func (k *kept) keep() error {
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(k) //nolint:forbidigo // a file of this program
+	text, err := json.Marshal(k)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (m *Main) Run(ctx context.Context) error {
 		}
 		m.gateway.Drain(context.WithoutCancel(ctx), m.Config.Gateway.Drain)
 	}
-	return errors.Join(err, m.stop())
+	return errors.Join(err, m.stop()) //nolint:contextcheck // ctx is over: stopping has a limit of its own
 }
 
 // start brings everything up from the inside out.
@@ -161,7 +161,7 @@ func (m *Main) startGateway(ctx context.Context, api net.Listener) error {
 	if m.verifier, err = m.newVerifier(ctx); err != nil {
 		return err
 	}
-	m.gateway.Start(m.system)
+	m.gateway.Start(m.system) //nolint:contextcheck // the gateway lives longer than the start does
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", m.gateway.WebSocket())
 	mux.Handle("/api/", m.gateway.HTTP())

@@ -9,9 +9,9 @@ import (
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-func open(t *testing.T, file string, scale int64, real Clock) *Scaled {
+func open(t *testing.T, file string, scale int64, machine Clock) *Scaled {
 	t.Helper()
-	s, err := OpenScaled(file, scale, real)
+	s, err := OpenScaled(file, scale, machine)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,22 +20,22 @@ func open(t *testing.T, file string, scale int64, real Clock) *Scaled {
 
 // TestScaled holds the domain clock to its pace, over restarts and changes of it.
 func TestScaled(t *testing.T) {
-	real, file := NewManual(noon), filepath.Join(t.TempDir(), "clock.json")
-	s := open(t, file, 3600, real)
-	real.Advance(2 * time.Second)
+	machine, file := NewManual(noon), filepath.Join(t.TempDir(), "clock.json")
+	s := open(t, file, 3600, machine)
+	machine.Advance(2 * time.Second)
 	if got := s.Now(); !got.Equal(noon.Add(2 * time.Hour)) {
 		t.Errorf("after two seconds it is %v", got)
 	}
 	if got := s.In(time.Second); !got.Equal(noon.Add(3 * time.Hour)) {
 		t.Errorf("in a second it will be %v", got)
 	}
-	s = open(t, file, 3600, real)
-	real.Advance(1500 * time.Millisecond)
+	s = open(t, file, 3600, machine)
+	machine.Advance(1500 * time.Millisecond)
 	if got := s.Now(); !got.Equal(noon.Add(3*time.Hour + 30*time.Minute)) {
 		t.Errorf("after a restart it is %v", got)
 	}
-	s = open(t, file, 1, real)
-	real.Advance(time.Minute)
+	s = open(t, file, 1, machine)
+	machine.Advance(time.Minute)
 	if got := s.Now(); !got.Equal(noon.Add(3*time.Hour + 31*time.Minute)) {
 		t.Errorf("at another pace it is %v", got)
 	}
@@ -43,11 +43,11 @@ func TestScaled(t *testing.T) {
 
 // TestScaledLong holds it to its pace when nanoseconds would overflow.
 func TestScaledLong(t *testing.T) {
-	real := NewManual(noon)
-	s := open(t, filepath.Join(t.TempDir(), "clock.json"), 86_400, real)
+	machine := NewManual(noon)
+	s := open(t, filepath.Join(t.TempDir(), "clock.json"), 86_400, machine)
 	for range 1000 {
 		before := s.Now()
-		real.Advance(time.Hour)
+		machine.Advance(time.Hour)
 		if got := s.Now().Sub(before); got != 86_400*time.Hour {
 			t.Fatalf("an hour was %v", got)
 		}
