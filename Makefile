@@ -44,7 +44,5 @@ current: generate ## Fail if generated files were not committed as they should b
 check: current lint test ## Do what CI does
 
 .PHONY: bench
-bench: ## Say how to measure
-	@echo 'The benchmarks are a module of their own:'
-	@echo '  cd bench && go run .            # load against a running marketplace and its peers'
-	@echo '  cd bench && go test -bench . ./...'
+bench: ## Measure durable commands through socket and actor against the store alone
+	cd bench && go run .
