@@ -165,9 +165,10 @@ func (e *entity) wake(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 	if at := e.machine.wake(); !at.IsZero() && !at.After(e.rt.Domain.Now()) {
 		e.keep(e.machine.woken(e.env(System, "")), nil)
 	}
-	// The claim moved the wake-up to the end of its lease; a commit without
-	// events puts it back to what the state wants.
-	if e.next == nil && e.flight == nil && e.born() {
+	// The claim moved the wake-up to the end of its lease, perhaps after the
+	// commit in flight was written; a commit without events puts it back to what
+	// the state wants.
+	if e.next == nil && e.born() {
 		e.next = e.newBatch()
 	}
 	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall()})
