@@ -61,14 +61,14 @@ func FuzzParseCursor(f *testing.F) {
 	f.Add("7-1")
 	f.Add("-")
 	f.Fuzz(func(t *testing.T, cursor string) {
-		version, index, err := parseCursor(cursor)
+		version, index, err := persistence.ParseCursor(cursor)
 		if err != nil {
 			if !errors.Is(err, persistence.ErrInvalid) {
 				t.Fatal(err)
 			}
 			return
 		}
-		v, i, err := parseCursor(formatCursor(version, index))
+		v, i, err := persistence.ParseCursor(persistence.FormatCursor(version, index))
 		if err != nil || v != version || i != index {
 			t.Fatalf("%d-%d became %d-%d, %v", version, index, v, i, err)
 		}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -34,7 +32,7 @@ func (s *Store) Page(ctx context.Context, e persistence.Entity, list, cursor str
 func page(c *bbolt.Cursor, prefix []byte, list, cursor string, n int) ([]persistence.ListItem, string, error) {
 	k, v := c.Seek(prefix)
 	if cursor != "" {
-		version, index, err := parseCursor(cursor)
+		version, index, err := persistence.ParseCursor(cursor)
 		if err != nil {
 			return nil, "", err
 		}
@@ -52,7 +50,7 @@ func page(c *bbolt.Cursor, prefix []byte, list, cursor string, n int) ([]persist
 		if err != nil {
 			return nil, "", err
 		}
-		cursor = formatCursor(item.Version, item.Index)
+		cursor = persistence.FormatCursor(item.Version, item.Index)
 		items = append(items, item)
 	}
 	return items, "", nil
@@ -111,24 +109,4 @@ func listItem(list string, place, data []byte) (persistence.ListItem, error) {
 		return persistence.ListItem{}, err
 	}
 	return persistence.ListItem{List: list, Data: clone(data), Version: version, Index: index}, nil
-}
-
-// formatCursor returns the place of an item as a cursor.
-func formatCursor(version uint64, index uint32) string {
-	return strconv.FormatUint(version, 10) + "-" + strconv.FormatUint(uint64(index), 10)
-}
-
-// parseCursor reads what formatCursor wrote.
-func parseCursor(cursor string) (version uint64, index uint32, err error) {
-	head, rest, _ := strings.Cut(cursor, "-")
-	version, err = strconv.ParseUint(head, 10, 64)
-	if err == nil {
-		var n uint64
-		n, err = strconv.ParseUint(rest, 10, 32)
-		index = uint32(n)
-	}
-	if err != nil {
-		return 0, 0, fmt.Errorf("cursor %q: %w", cursor, persistence.ErrInvalid)
-	}
-	return version, index, nil
 }
