@@ -53,7 +53,11 @@ func (k deployment) CancelDeployment(s *state, _ *marketplacev1.CancelDeployment
 	case requested, held, reserved, contracted, running, grace:
 	}
 	events := append(meter(s, env.Now), end(marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_CANCELLED, "its owner cancelled it"))
-	return finish(s, env, events), &marketplacev1.CancelDeploymentResponse{State: ending}, nil
+	to := ending
+	if undone(s) {
+		to = deleted
+	}
+	return finish(s, env, events), &marketplacev1.CancelDeploymentResponse{State: to}, nil
 }
 
 // RecheckCredit asks the user anew whether the credit covers the deployment,

@@ -76,7 +76,8 @@ func (deployment) Wake(s *state) time.Time {
 	return time.Time{}
 }
 
-// TaskDone goes on from the end of a task.
+// TaskDone goes on from the end of a task. What is not waited for any more, and
+// what was heard already, changes nothing.
 func (k deployment) TaskDone(s *state, done entity.Done, env entity.Env) []*event {
 	var events []*event
 	switch do := done.Task.Do.(type) {
@@ -89,11 +90,12 @@ func (k deployment) TaskDone(s *state, done entity.Done, env entity.Env) []*even
 	case *taskv1.DeployWorkload:
 		events = k.started(s, done)
 	case *taskv1.CancelContract:
-		if done.Err == nil {
+		if done.Err == nil && s.GetContract() == journalv1.Effect_EFFECT_DONE {
 			events = []*event{{Event: &journalv1.DeploymentEvent_ContractEnded{ContractEnded: &journalv1.ContractEnded{}}}}
 		}
 	case *taskv1.ReleaseCapacityRequest:
-		if done.Err == nil || done.Err.Reason == marketplacev1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND {
+		released := done.Err == nil || done.Err.Reason == marketplacev1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND
+		if released && s.GetReservation() == journalv1.Effect_EFFECT_DONE {
 			events = []*event{{Event: &journalv1.DeploymentEvent_CapacityReleased{CapacityReleased: &journalv1.CapacityReleased{}}}}
 		}
 	}
@@ -105,6 +107,9 @@ func (k deployment) TaskDone(s *state, done entity.Done, env entity.Env) []*even
 
 // settled goes on from what the user said.
 func (k deployment) settled(s *state, do *taskv1.SettleDeploymentRequest, done entity.Done, env entity.Env) []*event {
+	if do.GetStatement() <= s.GetSettled() {
+		return nil
+	}
 	p := s.GetDeployment().GetState()
 	if done.Err != nil {
 		if p != requested || !refusedCredit(done.Err) {
@@ -136,6 +141,9 @@ func refusedCredit(e *messages.Error) bool {
 
 // reserved goes on from what the node said. The price is known only now.
 func (k deployment) reserved(s *state, done entity.Done, env entity.Env) []*event {
+	if s.GetReservation() != journalv1.Effect_EFFECT_ASKED {
+		return nil
+	}
 	d := s.GetDeployment()
 	if done.Err != nil {
 		cause := marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_NODE_UNAVAILABLE
@@ -160,6 +168,9 @@ func (k deployment) reserved(s *state, done entity.Done, env entity.Env) []*even
 
 // contracted goes on from what the grid said of the contract.
 func (k deployment) contracted(s *state, done entity.Done, env entity.Env) []*event {
+	if s.GetContract() != journalv1.Effect_EFFECT_ASKED {
+		return nil
+	}
 	if done.Err != nil {
 		return k.giveUp(s, marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_GRID_REFUSED, done.Err.Message,
 			&event{Event: &journalv1.DeploymentEvent_ContractEnded{ContractEnded: &journalv1.ContractEnded{}}})

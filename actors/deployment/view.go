@@ -12,7 +12,7 @@ func (deployment) Owner(s *state) string { return s.GetUserId() }
 
 // View returns what watch-deployment shows.
 func (deployment) View(_ string, s *state, _ string) proto.Message {
-	return &marketplacev1.WatchDeploymentResponse{Deployment: s.GetDeployment()}
+	return &marketplacev1.WatchDeploymentResponse{Deployment: proto.CloneOf(s.GetDeployment())}
 }
 
 // Announce has nothing to say: a deployment's steps are part of its view.

@@ -96,8 +96,7 @@ func (user) SettleDeployment(s *state, req *taskv1.SettleDeploymentRequest, env 
 	id := req.GetDeploymentId()
 	known := s.GetDeployments()[id]
 	if known != nil && req.GetStatement() <= known.GetStatement() {
-		short := missing(s, id, known)
-		return nil, &taskv1.SettleDeploymentResponse{Covered: short == 0, Missing: short}, nil
+		return nil, &taskv1.SettleDeploymentResponse{Covered: missing(s, id, known) == 0, Missing: lacking(s, id, known)}, nil
 	}
 	usage := req.GetCharged() - known.GetCharged()
 	if usage < 0 || usage > 0 && ledger.Check(s.GetBook(), credit, used, usage) != nil {
@@ -121,7 +120,10 @@ func (user) SettleDeployment(s *state, req *taskv1.SettleDeploymentRequest, env 
 	if old := longEnded(s, env.Now); len(old) > 0 {
 		events = append(events, &event{Event: &journalv1.UserEvent_DeploymentsForgotten{DeploymentsForgotten: &journalv1.DeploymentsForgotten{DeploymentIds: old}}})
 	}
-	return events, &taskv1.SettleDeploymentResponse{Covered: hold == req.GetHold(), Missing: req.GetHold() - hold}, nil
+	if hold < req.GetHold() {
+		return events, &taskv1.SettleDeploymentResponse{Missing: req.GetHold() - room}, nil // what is owed counts
+	}
+	return events, &taskv1.SettleDeploymentResponse{Covered: true}, nil
 }
 
 // mayBegin says whether a deployment that nobody heard of may begin.
@@ -166,12 +168,12 @@ func runwayWith(s *state, ev *journalv1.DeploymentSettled, usage int64) runway {
 	id := ev.GetDeploymentId()
 	r := runway{available: ledger.Available(s.GetBook(), credit) - usage + s.GetBook().GetHolds()[id].GetAmount() - ev.GetHold()}
 	for other, d := range s.GetDeployments() {
-		if other != id && !ended(d.GetState()) {
+		if other != id && needsCredit(d.GetState()) {
 			r.spend += d.GetHourlyPrice()
 			r.short = r.short || missing(s, other, d) > 0
 		}
 	}
-	if !ended(ev.GetState()) {
+	if needsCredit(ev.GetState()) {
 		r.spend += ev.GetHourlyPrice()
 		r.short = r.short || ev.GetWanted() > ev.GetHold()
 	}

@@ -11,13 +11,13 @@ import (
 type runway struct {
 	available int64 // USD/7
 	spend     int64 // USD/7 per hour
-	short     bool  // some deployment wants held what is not there
+	short     bool  // some deployment that is not ending wants held what is not there
 }
 
 func runwayOf(s *state) runway {
 	r := runway{available: ledger.Available(s.GetBook(), credit)}
 	for id, d := range s.GetDeployments() {
-		if !ended(d.GetState()) {
+		if needsCredit(d.GetState()) {
 			r.spend += d.GetHourlyPrice()
 			r.short = r.short || missing(s, id, d) > 0
 		}

@@ -99,7 +99,23 @@ func ended(d marketplacev1.DeploymentState) bool {
 	return d == marketplacev1.DeploymentState_DEPLOYMENT_STATE_DELETED || d == marketplacev1.DeploymentState_DEPLOYMENT_STATE_FAILED
 }
 
-// missing is what the credit lacks of what a deployment wants held.
+// needsCredit says whether credit makes a difference to a deployment: what is
+// ending is not billed any more, and ends whether or not its hold is covered.
+func needsCredit(d marketplacev1.DeploymentState) bool {
+	return !ended(d) && d != marketplacev1.DeploymentState_DEPLOYMENT_STATE_ENDING
+}
+
+// missing is what is not held of what a deployment wants held.
 func missing(s *state, id string, d *journalv1.UserDeployment) int64 {
 	return max(0, d.GetWanted()-s.GetBook().GetHolds()[id].GetAmount())
+}
+
+// lacking is what must be added to the credit for a deployment to be covered:
+// what is missing of its hold, and what is owed.
+func lacking(s *state, id string, d *journalv1.UserDeployment) int64 {
+	short := missing(s, id, d)
+	if short == 0 {
+		return 0
+	}
+	return max(0, short-ledger.Available(s.GetBook(), credit))
 }

@@ -16,7 +16,7 @@ func (user) Tasks(_ string, s *state) []entity.Task {
 	var tasks []entity.Task
 	available := ledger.Available(s.GetBook(), credit)
 	for id, d := range s.GetDeployments() {
-		if short := missing(s, id, d); short > 0 && available >= short && !ended(d.GetState()) {
+		if short := missing(s, id, d); short > 0 && available >= short && needsCredit(d.GetState()) {
 			tasks = append(tasks, entity.Task{
 				ID: "recheck/" + id + "/" + strconv.FormatUint(d.GetStatement(), 10),
 				Do: &taskv1.RecheckCreditRequest{DeploymentId: id, Statement: d.GetStatement()},

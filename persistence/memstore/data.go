@@ -81,7 +81,7 @@ func (d *data) commit(c *persistence.Commit) ([]string, error) {
 	}
 	var topics []string
 	for i, m := range c.Out {
-		origin := persistence.Origin{Entity: c.Entity, Version: r.version, Index: uint32(i)} //nolint:gosec // a commit has fewer messages
+		origin := persistence.Origin{Entity: c.Entity, Version: r.version, Index: uint32(i)}
 		if m.UUID == "" {
 			m.UUID = fmt.Sprintf("%s/%d-%d", c.Entity, r.version, i)
 		}
