@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,7 +11,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/threefoldtech/cloud-marketplace/internal/pool"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -72,6 +73,7 @@ func (c *calls) expired(nowMS int64) []*call {
 		}
 		s.mu.Unlock()
 	}
+	slices.SortFunc(late, func(a, b *call) int { return cmp.Compare(a.req.GetCall(), b.req.GetCall()) })
 	return late
 }
 
@@ -80,7 +82,7 @@ func (c *calls) expired(nowMS int64) []*call {
 func (e *Engine) Call(req *clusterv1.Request, timeout time.Duration, done func(*clusterv1.Response)) {
 	req.DeadlineMs = e.config.Clock.Now().Add(timeout).UnixMilli()
 	if read := e.readers[req.GetKind()]; read != nil {
-		pool.Go(func() { done(read(req)) })
+		e.config.Scheduler.Go(func() { done(read(req)) })
 		return
 	}
 	e.send(&call{req: req, done: done})
@@ -118,7 +120,7 @@ func (e *Engine) again(c *call) {
 		return
 	}
 	next := &call{req: proto.CloneOf(c.req), attempt: c.attempt + 1, done: c.done}
-	time.AfterFunc(wait, func() { e.send(next) })
+	e.config.Scheduler.After(wait, func() { e.send(next) })
 }
 
 func timedOut() *clusterv1.Response {

@@ -26,13 +26,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 )
 
@@ -48,9 +48,10 @@ type Reader func(req *clusterv1.Request) *clusterv1.Response
 
 // Config configures an Engine.
 type Config struct {
-	IdleAfter time.Duration // when an actor is asked to go; zero: one minute
-	Clock     clock.Clock   // nil: the real one
-	Log       *slog.Logger  // nil: none
+	IdleAfter time.Duration      // when an actor is asked to go; zero: one minute
+	Clock     clock.Clock        // nil: the real one
+	Scheduler schedule.Scheduler // where actors run; nil: goroutines
+	Log       *slog.Logger       // nil: none
 	// OnPush takes what actors say to this process unasked. It must not block.
 	OnPush func(*clusterv1.Push)
 }
@@ -69,8 +70,7 @@ type Engine struct {
 	nowMS   atomic.Int64
 	bounces atomic.Uint64
 	late    atomic.Uint64
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	stopped atomic.Bool
 }
 
 // Start starts an engine for these kinds and read models.
@@ -80,6 +80,9 @@ func Start(config Config, kinds []Kind, readers map[string]Reader) (*Engine, err
 	}
 	if config.Clock == nil {
 		config.Clock = clock.Real{}
+	}
+	if config.Scheduler == nil {
+		config.Scheduler = schedule.Real{}
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
@@ -105,17 +108,14 @@ func Start(config Config, kinds []Kind, readers map[string]Reader) (*Engine, err
 		}
 		e.kinds[k.Name] = e.props(k)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	e.stop = stop
-	e.done.Go(func() { e.sweep(ctx) })
+	e.pulse(0)
 	return e, nil
 }
 
 // Stop stops every actor and waits until all have stopped or ctx ends. The
 // store must be closed after it, not before.
 func (e *Engine) Stop(ctx context.Context) error {
-	e.stop()
-	e.done.Wait()
+	e.stopped.Store(true)
 	for _, pid := range e.lives.all() {
 		if err := e.root.StopFuture(pid).Wait(); err != nil && !errors.Is(err, actor.ErrDeadLetter) {
 			return fmt.Errorf("stop %s: %w", pid.GetId(), err)

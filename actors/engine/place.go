@@ -10,7 +10,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/threefoldtech/cloud-marketplace/internal/pool"
+	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 )
 
 // address names an actor.
@@ -95,14 +95,17 @@ func Identity(pid *actor.PID) string {
 func (e *Engine) props(k Kind) *actor.Props {
 	return actor.PropsFromProducer(k.New,
 		actor.WithMailbox(func() actor.Mailbox { return actor.Unbounded(&lossless{system: e.system})() }),
-		actor.WithDispatcher(dispatcher{}))
+		actor.WithDispatcher(e.Dispatcher()))
 }
 
-// dispatcher runs mailboxes on pooled goroutines.
-type dispatcher struct{}
+// Dispatcher returns where actors run, for those that actors spawn.
+func (e *Engine) Dispatcher() actor.Dispatcher { return dispatcher{e.config.Scheduler} }
+
+// dispatcher runs mailboxes where the scheduler says.
+type dispatcher struct{ scheduler schedule.Scheduler }
 
 // Schedule runs fn.
-func (dispatcher) Schedule(fn func()) { pool.Go(fn) }
+func (d dispatcher) Schedule(fn func()) { d.scheduler.Go(fn) }
 
 // Throughput is how many messages an actor handles before others get their turn.
 func (dispatcher) Throughput() int { return 300 }

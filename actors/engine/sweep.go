@@ -1,7 +1,8 @@
 package engine
 
 import (
-	"context"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,14 +54,12 @@ func (l *lives) idle(beforeMS int64, n int) []*actor.PID {
 	defer l.mu.Unlock()
 	var pids []*actor.PID
 	for one := range l.set {
-		if len(pids) == n {
-			break
-		}
 		if one.last.Load() < beforeMS {
 			pids = append(pids, one.PID)
 		}
 	}
-	return pids
+	slices.SortFunc(pids, func(a, b *actor.PID) int { return strings.Compare(a.GetId(), b.GetId()) })
+	return pids[:min(n, len(pids))]
 }
 
 // Track puts an actor under the sweeper.
@@ -90,26 +89,22 @@ const (
 	batch = 5000
 )
 
-func (e *Engine) sweep(ctx context.Context) {
-	t := time.NewTicker(beat) //nolint:forbidigo // the pulse of the process, not a time that anything is decided by
-	defer t.Stop()
-	for n := 0; ; n++ {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-		now := e.config.Clock.Now().UnixMilli()
-		e.nowMS.Store(now)
-		if n%5 == 0 {
-			for _, c := range e.calls.expired(now) {
-				c.done(timedOut())
-			}
-		}
-		if n%50 == 0 {
-			for _, pid := range e.lives.idle(now-e.config.IdleAfter.Milliseconds(), batch) {
-				e.system.Root.Send(pid, passivate)
-			}
+// pulse looks up, and again after a beat until the engine stops.
+func (e *Engine) pulse(n int) {
+	if e.stopped.Load() {
+		return
+	}
+	now := e.config.Clock.Now().UnixMilli()
+	e.nowMS.Store(now)
+	if n%5 == 0 {
+		for _, c := range e.calls.expired(now) {
+			c.done(timedOut())
 		}
 	}
+	if n%50 == 0 {
+		for _, pid := range e.lives.idle(now-e.config.IdleAfter.Milliseconds(), batch) {
+			e.system.Root.Send(pid, passivate)
+		}
+	}
+	e.config.Scheduler.After(beat, func() { e.pulse(n + 1) })
 }

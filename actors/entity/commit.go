@@ -38,6 +38,9 @@ func (o *out) call() uint64 {
 	return o.response.GetCall()
 }
 
+// resubmitFirst is the first pause before a commit of unknown outcome is handed over again.
+const resubmitFirst = 50 * time.Millisecond
+
 // held returns what waits; b may be nil.
 func (b *batch) held() []out {
 	if b == nil {
@@ -174,7 +177,7 @@ func (e *entity) committed(ctx actor.Context, m *committed) {
 	default: // not known, or not taken: the same bytes under the same id, until it is known
 		e.rt.counts.unknown.Add(1)
 		self, root := ctx.Self(), ctx.ActorSystem().Root
-		time.AfterFunc(backoff(50*time.Millisecond, b.attempts), func() { root.Send(self, &resubmit{b}) })
+		e.rt.Scheduler.After(e.rt.backoff(resubmitFirst, b.attempts), func() { root.Send(self, &resubmit{b}) })
 		b.attempts++
 	}
 }
@@ -192,6 +195,7 @@ func (e *entity) durable(ctx actor.Context, b *batch) {
 	}
 	e.release(ctx, b)
 	e.reconcile(ctx, b.tasks, b.number)
+	e.launch(ctx, b.number)
 	// After the release: a watch that began in b must be known when the next
 	// batch is sealed, else that batch has no frame for it.
 	e.flush(ctx)

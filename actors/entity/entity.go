@@ -3,12 +3,13 @@ package entity
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
-	"github.com/threefoldtech/cloud-marketplace/internal/pool"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -112,7 +113,7 @@ func (e *entity) start(ctx actor.Context) {
 	e.machine = e.kind.blank(e.id)
 	e.rt.engine.Track(&e.life)
 	self, root := ctx.Self(), ctx.ActorSystem().Root
-	pool.Go(func() {
+	e.rt.Scheduler.Go(func() {
 		load, cancel := context.WithTimeout(context.Background(), loadTimeout)
 		defer cancel()
 		l, err := e.rt.Store.Load(load, e.entity())
@@ -139,6 +140,7 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 		e.halt(ctx, err)
 	} else {
 		e.reconcile(ctx, e.machine.tasks(), e.batches)
+		e.flush(ctx)
 	}
 	held := e.waiting
 	e.waiting = nil
@@ -160,8 +162,8 @@ func (e *entity) recoverState(l persistence.Loaded) error {
 func (e *entity) stopping(ctx actor.Context) {
 	e.mode = gone
 	e.bounceAll(ctx)
-	for name, s := range e.streams {
-		for _, w := range s.watchers {
+	for _, name := range slices.Sorted(maps.Keys(e.streams)) {
+		for _, w := range e.streams[name].watchers {
 			ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: name}) // no frame: watch again
 		}
 	}

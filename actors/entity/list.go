@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"github.com/threefoldtech/cloud-marketplace/internal/pool"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -64,7 +63,7 @@ func (e *entity) page(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		size = defaultPage
 	}
 	root, call, who, version := ctx.ActorSystem().Root, req.GetCall(), e.entity(), e.version
-	pool.Go(func() {
+	e.rt.Scheduler.Go(func() {
 		load, cancel := context.WithTimeout(context.Background(), pageTimeout)
 		defer cancel()
 		r := &clusterv1.Response{Call: call, Version: version, Epoch: e.rt.Store.Epoch()}
@@ -112,7 +111,7 @@ func (e *entity) catchUp(ctx actor.Context, w *watch) {
 	j := &joiner{watch: w, upTo: e.version}
 	e.joiners = append(e.joiners, j)
 	self, root, who := ctx.Self(), ctx.ActorSystem().Root, e.entity()
-	pool.Go(func() {
+	e.rt.Scheduler.Go(func() {
 		load, cancel := context.WithTimeout(context.Background(), pageTimeout)
 		defer cancel()
 		items, err := e.rt.Store.Since(load, who, w.method.List, w.from.GetVersion(), ^uint32(0), catchUpMax+1)

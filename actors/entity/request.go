@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
@@ -157,7 +156,7 @@ func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known boo
 // env is what the next decision may know.
 func (e *entity) env(who, commandID string) Env {
 	now := time.UnixMilli(max(e.rt.Domain.Now().UnixMilli(), e.lastMS)).UTC()
-	return Env{Now: now, ID: e.id, Subject: who, CommandID: commandID, Fresh: uuid.NewString()}
+	return Env{Now: now, ID: e.id, Subject: who, CommandID: commandID, Fresh: e.rt.fresh()}
 }
 
 // wake lets the kind decide what follows from its time having come.

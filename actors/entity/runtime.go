@@ -2,19 +2,21 @@ package entity
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
@@ -29,15 +31,17 @@ type Config struct {
 	Store persistence.Store
 	// Executors do tasks, by the full name of the task's message.
 	Executors     map[protoreflect.FullName]Executor
-	Domain        clock.Clock   // what kinds see; nil: the real clock
-	Real          clock.Clock   // what guards leases and memory; nil: the real clock
-	Log           *slog.Logger  // nil: none
-	SnapshotEvery int           // commits between snapshots; 100
-	GateLimit     int           // answers that one entity holds back; 2048
-	Lease         time.Duration // how long a watch lives unrenewed; 15 s
-	RetryFirst    time.Duration // first pause before a task is tried again; 100 ms
-	ScanEvery     time.Duration // how often due wake-ups are looked for; 250 ms
-	TaskGuard     time.Duration // pending tasks of a dead process are taken up after this; 30 s
+	Domain        clock.Clock        // what kinds see; nil: the real clock
+	Real          clock.Clock        // what guards leases and memory; nil: the real clock
+	Scheduler     schedule.Scheduler // where work runs; nil: goroutines
+	Random        func() uint64      // what ids and pauses are made of; nil: math/rand/v2
+	Log           *slog.Logger       // nil: none
+	SnapshotEvery int                // commits between snapshots; 100
+	GateLimit     int                // answers that one entity holds back; 2048
+	Lease         time.Duration      // how long a watch lives unrenewed; 15 s
+	RetryFirst    time.Duration      // first pause before a task is tried again; 100 ms
+	ScanEvery     time.Duration      // how often due wake-ups are looked for; 250 ms
+	TaskGuard     time.Duration      // pending tasks of a dead process are taken up after this; 30 s
 }
 
 // Runtime is what all entities of a process share.
@@ -45,8 +49,7 @@ type Runtime struct {
 	Config
 	engine  *engine.Engine
 	counts  counts
-	quit    context.CancelFunc
-	scanner sync.WaitGroup
+	stopped atomic.Bool
 }
 
 type counts struct {
@@ -88,6 +91,12 @@ func NewRuntime(c Config) *Runtime {
 	if c.Real == nil {
 		c.Real = clock.Real{}
 	}
+	if c.Scheduler == nil {
+		c.Scheduler = schedule.Real{}
+	}
+	if c.Random == nil {
+		c.Random = rand.Uint64
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -97,22 +106,19 @@ func NewRuntime(c Config) *Runtime {
 // Kind returns what the engine needs to make entities of a kind.
 func (rt *Runtime) Kind(k *Kind) engine.Kind {
 	return engine.Kind{Name: k.Name, New: func() actor.Actor {
-		return &entity{rt: rt, kind: k, nonce: rand.Uint64()} //nolint:gosec // tells incarnations apart, guards nothing
+		return &entity{rt: rt, kind: k, nonce: rt.Random()}
 	}}
 }
 
 // Start lets entities be woken, from now on by e.
 func (rt *Runtime) Start(e *engine.Engine) {
 	rt.engine = e
-	ctx, quit := context.WithCancel(context.Background())
-	rt.quit = quit
-	rt.scanner.Go(func() { rt.scan(ctx) })
+	rt.scan()
 }
 
 // Stop ends the waking. Stop the engine after it.
 func (rt *Runtime) Stop() {
-	rt.quit()
-	rt.scanner.Wait()
+	rt.stopped.Store(true)
 }
 
 // Stats returns the counts.
@@ -132,26 +138,23 @@ const (
 	scanLease = 10 * time.Second
 )
 
-// scan wakes what is due. A claim that leads to nothing comes back after the lease.
-func (rt *Runtime) scan(ctx context.Context) {
-	t := time.NewTicker(rt.ScanEvery) //nolint:forbidigo // how often to look; what is due is decided by the domain's clock
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return
-		}
-		for rt.wakeDue(ctx) == scanBatch && ctx.Err() == nil {
-		}
+// scan wakes what is due, and again after a while until the runtime stops. A
+// claim that leads to nothing comes back after its lease.
+func (rt *Runtime) scan() {
+	for !rt.stopped.Load() && rt.wakeDue() == scanBatch {
+	}
+	if !rt.stopped.Load() {
+		rt.Scheduler.After(rt.ScanEvery, rt.scan)
 	}
 }
 
-func (rt *Runtime) wakeDue(ctx context.Context) int {
+func (rt *Runtime) wakeDue() int {
+	ctx, cancel := context.WithTimeout(context.Background(), scanLease)
+	defer cancel()
 	now := rt.Domain.Now()
 	due, err := rt.Store.Due(ctx, now, scanBatch, rt.Domain.In(scanLease).Sub(now))
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, persistence.ErrClosed) {
+		if !errors.Is(err, persistence.ErrClosed) {
 			rt.Log.ErrorContext(ctx, "due wake-ups not read", slog.Any("error", err))
 		}
 		return 0
@@ -163,7 +166,16 @@ func (rt *Runtime) wakeDue(ctx context.Context) int {
 }
 
 // backoff doubles up to 30 s, with full jitter over its upper half.
-func backoff(first time.Duration, attempt int) time.Duration {
+func (rt *Runtime) backoff(first time.Duration, attempt int) time.Duration {
 	d := min(first<<min(attempt, 12), 30*time.Second)
-	return d/2 + rand.N(d/2+1) //nolint:gosec // spreads retries, guards nothing
+	return d/2 + time.Duration(rt.Random()%uint64(d/2+1)) //nolint:gosec // a pause is not negative
+}
+
+// fresh returns an id that nothing else has: a random UUID.
+func (rt *Runtime) fresh() string {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:8], rt.Random())
+	binary.BigEndian.PutUint64(id[8:], rt.Random())
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id.String()
 }

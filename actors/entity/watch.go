@@ -3,6 +3,7 @@ package entity
 import (
 	"bytes"
 	"crypto/sha256"
+	"maps"
 	"slices"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -109,8 +110,8 @@ func (e *entity) framePayload(b *batch, s *stream) []byte {
 // push sends the frames of a durable batch to those who watch.
 func (e *entity) push(ctx actor.Context, b *batch) {
 	now := e.rt.engine.NowMS()
-	for name, f := range b.frames {
-		s := e.streams[name]
+	for _, name := range slices.Sorted(maps.Keys(b.frames)) {
+		f, s := b.frames[name], e.streams[name]
 		if s == nil {
 			continue
 		}

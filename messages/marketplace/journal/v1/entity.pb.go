@@ -75,7 +75,9 @@ type Record struct {
 	// The kind's events, each encoded.
 	Events [][]byte `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
 	// The command that was decided, if a client gave it an id.
-	Command       *Command `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
+	Command *Command `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
+	// An attempt of a task that is about to touch the outside.
+	Attempt       *Attempt `protobuf:"bytes,4,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,6 +133,69 @@ func (x *Record) GetCommand() *Command {
 	return nil
 }
 
+func (x *Record) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+// Attempt says that a task is about to be tried. It is written before, so that
+// an owner that was replaced cannot try any more.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The task.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// How many attempts this owner has made, this one included.
+	Number        uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Attempt) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *Attempt) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Command is a decided command as it is remembered.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -150,7 +215,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[2]
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +227,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[2]
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +240,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Command) GetSubject() string {
@@ -228,7 +293,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[3]
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +305,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[3]
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +318,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Snapshot) GetState() []byte {
@@ -292,7 +357,7 @@ type Commands struct {
 
 func (x *Commands) Reset() {
 	*x = Commands{}
-	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[4]
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +369,7 @@ func (x *Commands) String() string {
 func (*Commands) ProtoMessage() {}
 
 func (x *Commands) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[4]
+	mi := &file_marketplace_journal_v1_entity_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +382,7 @@ func (x *Commands) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commands.ProtoReflect.Descriptor instead.
 func (*Commands) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{4}
+	return file_marketplace_journal_v1_entity_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Commands) GetSubject() string {
@@ -347,11 +412,15 @@ const file_marketplace_journal_v1_entity_proto_rawDesc = "" +
 	"\n" +
 	"#marketplace/journal/v1/entity.proto\x12\x16marketplace.journal.v1\"A\n" +
 	"\x05Batch\x128\n" +
-	"\arecords\x18\x01 \x03(\v2\x1e.marketplace.journal.v1.RecordR\arecords\"t\n" +
+	"\arecords\x18\x01 \x03(\v2\x1e.marketplace.journal.v1.RecordR\arecords\"\xaf\x01\n" +
 	"\x06Record\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x16\n" +
 	"\x06events\x18\x02 \x03(\fR\x06events\x129\n" +
-	"\acommand\x18\x03 \x01(\v2\x1f.marketplace.journal.v1.CommandR\acommand\"\x8f\x01\n" +
+	"\acommand\x18\x03 \x01(\v2\x1f.marketplace.journal.v1.CommandR\acommand\x129\n" +
+	"\aattempt\x18\x04 \x01(\v2\x1f.marketplace.journal.v1.AttemptR\aattempt\":\n" +
+	"\aAttempt\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\"\x8f\x01\n" +
 	"\aCommand\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x1d\n" +
 	"\n" +
@@ -383,24 +452,26 @@ func file_marketplace_journal_v1_entity_proto_rawDescGZIP() []byte {
 	return file_marketplace_journal_v1_entity_proto_rawDescData
 }
 
-var file_marketplace_journal_v1_entity_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_marketplace_journal_v1_entity_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_marketplace_journal_v1_entity_proto_goTypes = []any{
 	(*Batch)(nil),    // 0: marketplace.journal.v1.Batch
 	(*Record)(nil),   // 1: marketplace.journal.v1.Record
-	(*Command)(nil),  // 2: marketplace.journal.v1.Command
-	(*Snapshot)(nil), // 3: marketplace.journal.v1.Snapshot
-	(*Commands)(nil), // 4: marketplace.journal.v1.Commands
+	(*Attempt)(nil),  // 2: marketplace.journal.v1.Attempt
+	(*Command)(nil),  // 3: marketplace.journal.v1.Command
+	(*Snapshot)(nil), // 4: marketplace.journal.v1.Snapshot
+	(*Commands)(nil), // 5: marketplace.journal.v1.Commands
 }
 var file_marketplace_journal_v1_entity_proto_depIdxs = []int32{
 	1, // 0: marketplace.journal.v1.Batch.records:type_name -> marketplace.journal.v1.Record
-	2, // 1: marketplace.journal.v1.Record.command:type_name -> marketplace.journal.v1.Command
-	4, // 2: marketplace.journal.v1.Snapshot.commands:type_name -> marketplace.journal.v1.Commands
-	2, // 3: marketplace.journal.v1.Commands.remembered:type_name -> marketplace.journal.v1.Command
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	3, // 1: marketplace.journal.v1.Record.command:type_name -> marketplace.journal.v1.Command
+	2, // 2: marketplace.journal.v1.Record.attempt:type_name -> marketplace.journal.v1.Attempt
+	5, // 3: marketplace.journal.v1.Snapshot.commands:type_name -> marketplace.journal.v1.Commands
+	3, // 4: marketplace.journal.v1.Commands.remembered:type_name -> marketplace.journal.v1.Command
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_entity_proto_init() }
@@ -414,7 +485,7 @@ func file_marketplace_journal_v1_entity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_entity_proto_rawDesc), len(file_marketplace_journal_v1_entity_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
