@@ -139,6 +139,8 @@ func applyEnding(s *state, e *event) {
 		d.Cause, d.GraceEndTime, s.StepDeadlineTime = ev.EndingStarted.GetCause(), nil, nil
 		s.Statement++
 		move(s, ending, e.GetEventTime(), ev.EndingStarted.GetText())
+	case *journalv1.DeploymentEvent_ContractRefused:
+		s.Contract = journalv1.Effect_EFFECT_DOUBTFUL
 	case *journalv1.DeploymentEvent_ContractEnded:
 		s.Contract = journalv1.Effect_EFFECT_UNDONE
 	case *journalv1.DeploymentEvent_CapacityReleased:
@@ -191,8 +193,10 @@ func billed(s *state) bool {
 
 // undone says whether nothing of the deployment is left outside, or on its way there.
 func undone(s *state) bool {
-	open := func(e journalv1.Effect) bool {
-		return e == journalv1.Effect_EFFECT_ASKED || e == journalv1.Effect_EFFECT_DONE
-	}
-	return !open(s.GetContract()) && !open(s.GetReservation())
+	return s.GetContract() != journalv1.Effect_EFFECT_ASKED && s.GetReservation() != journalv1.Effect_EFFECT_ASKED && !toUndo(s.GetContract()) && !toUndo(s.GetReservation())
+}
+
+// toUndo says whether something is there, or may be.
+func toUndo(e journalv1.Effect) bool {
+	return e == journalv1.Effect_EFFECT_DONE || e == journalv1.Effect_EFFECT_DOUBTFUL
 }

@@ -36,9 +36,9 @@ func (deployment) Tasks(id string, s *state) []entity.Task {
 	switch {
 	case d.GetState() == contracted:
 		want("workload", &taskv1.DeployWorkload{DeploymentId: id, NodeId: d.GetNodeId(), ContractId: d.GetContractId(), Spec: proto.CloneOf(d.GetSpec()), Name: d.GetName()})
-	case d.GetState() == ending && s.GetContract() == journalv1.Effect_EFFECT_DONE:
+	case d.GetState() == ending && toUndo(s.GetContract()):
 		want("cancel", &taskv1.CancelContract{DeploymentId: id, NodeId: d.GetNodeId(), ContractId: d.GetContractId()})
-	case d.GetState() == ending && s.GetContract() != journalv1.Effect_EFFECT_ASKED && s.GetReservation() == journalv1.Effect_EFFECT_DONE:
+	case d.GetState() == ending && s.GetContract() != journalv1.Effect_EFFECT_ASKED && toUndo(s.GetReservation()):
 		want("release", &taskv1.ReleaseCapacityRequest{NodeId: node, DeploymentId: id})
 	}
 	return tasks
@@ -90,12 +90,12 @@ func (k deployment) TaskDone(s *state, done entity.Done, env entity.Env) []*even
 	case *taskv1.DeployWorkload:
 		events = k.started(s, done)
 	case *taskv1.CancelContract:
-		if done.Err == nil && s.GetContract() == journalv1.Effect_EFFECT_DONE {
+		if done.Err == nil && toUndo(s.GetContract()) {
 			events = []*event{{Event: &journalv1.DeploymentEvent_ContractEnded{ContractEnded: &journalv1.ContractEnded{}}}}
 		}
 	case *taskv1.ReleaseCapacityRequest:
 		released := done.Err == nil || done.Err.Reason == marketplacev1.ErrorReason_ERROR_REASON_NODE_NOT_FOUND
-		if released && s.GetReservation() == journalv1.Effect_EFFECT_DONE {
+		if released && toUndo(s.GetReservation()) {
 			events = []*event{{Event: &journalv1.DeploymentEvent_CapacityReleased{CapacityReleased: &journalv1.CapacityReleased{}}}}
 		}
 	}
@@ -173,7 +173,7 @@ func (k deployment) contracted(s *state, done entity.Done, env entity.Env) []*ev
 	}
 	if done.Err != nil {
 		return k.giveUp(s, marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_GRID_REFUSED, done.Err.Message,
-			&event{Event: &journalv1.DeploymentEvent_ContractEnded{ContractEnded: &journalv1.ContractEnded{}}})
+			&event{Event: &journalv1.DeploymentEvent_ContractRefused{ContractRefused: &journalv1.ContractRefused{}}})
 	}
 	result, ok := done.Result.(*taskv1.ContractCreated)
 	if !ok {

@@ -49,6 +49,7 @@ type Reader func(req *clusterv1.Request) *clusterv1.Response
 // Config configures an Engine.
 type Config struct {
 	IdleAfter time.Duration      // when an actor is asked to go; zero: one minute
+	Beat      time.Duration      // how often deadlines are looked at; zero: 20 ms
 	Clock     clock.Clock        // nil: the real one
 	Scheduler schedule.Scheduler // where actors run; nil: goroutines
 	Log       *slog.Logger       // nil: none
@@ -77,6 +78,9 @@ type Engine struct {
 func Start(config Config, kinds []Kind, readers map[string]Reader) (*Engine, error) {
 	if config.IdleAfter == 0 {
 		config.IdleAfter = time.Minute
+	}
+	if config.Beat == 0 {
+		config.Beat = 20 * time.Millisecond
 	}
 	if config.Clock == nil {
 		config.Clock = clock.Real{}
@@ -128,7 +132,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return nil
 }
 
-// NowMS returns Unix time in milliseconds, to within 20 ms, for next to nothing.
+// NowMS returns Unix time in milliseconds, to within a beat, for next to nothing.
 func (e *Engine) NowMS() int64 { return e.nowMS.Load() }
 
 // Stats are counts since the start, and how many actors live now.

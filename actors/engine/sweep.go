@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -83,11 +82,8 @@ func (e *Engine) Idle(l *Life) bool {
 	return e.NowMS()-l.last.Load() >= e.config.IdleAfter.Milliseconds()
 }
 
-// beat is how often the sweeper looks up; batch is how many actors a second it asks to go.
-const (
-	beat  = 20 * time.Millisecond
-	batch = 5000
-)
+// batch is how many actors are asked to go at once.
+const batch = 5000
 
 // pulse looks up, and again after a beat until the engine stops.
 func (e *Engine) pulse(n int) {
@@ -106,5 +102,5 @@ func (e *Engine) pulse(n int) {
 			e.system.Root.Send(pid, passivate)
 		}
 	}
-	e.config.Scheduler.After(beat, func() { e.pulse(n + 1) })
+	e.config.Scheduler.After(e.config.Beat, func() { e.pulse(n + 1) })
 }

@@ -86,6 +86,8 @@ func (e *entity) Receive(ctx actor.Context) {
 		e.rerun(ctx, m)
 	case *paged:
 		e.paged(ctx, m)
+	case *compared:
+		e.compared(ctx, m)
 	case *engine.Passivate:
 		e.passivate(ctx)
 	}

@@ -118,8 +118,12 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 		return
 	}
 	d, err := e.machine.decide(body, e.env(req.GetSubject(), req.GetCommandId()))
+	if m.Internal && len(d.events) == 0 {
+		e.confirm()
+	}
 	if err != nil {
 		e.refuse(ctx, from, req, err)
+		e.flush(ctx)
 		return
 	}
 	if command != nil {
@@ -128,6 +132,20 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 	e.keep(d, command)
 	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: d.reply})
 	e.flush(ctx)
+}
+
+// confirm writes down that nothing was decided. Another entity builds on the
+// answer, so it must not come from an owner that was replaced, nor be overtaken
+// by a commit of the owner before that is still on its way to the store: a new
+// version fences both.
+func (e *entity) confirm() {
+	if !e.born() {
+		return
+	}
+	if e.next == nil {
+		e.next = e.newBatch()
+	}
+	e.next.journal.Records = append(e.next.journal.Records, &journalv1.Record{TimeMs: e.lastMS})
 }
 
 // recall returns the remembered command of a request, or the one to remember.

@@ -38,6 +38,7 @@ type Config struct {
 	Log           *slog.Logger       // nil: none
 	SnapshotEvery int                // commits between snapshots; 100
 	GateLimit     int                // answers that one entity holds back; 2048
+	Shared        bool               // several processes share the store: a renewed watch is compared with it
 	Lease         time.Duration      // how long a watch lives unrenewed; 15 s
 	RetryFirst    time.Duration      // first pause before a task is tried again; 100 ms
 	ScanEvery     time.Duration      // how often due wake-ups are looked for; 250 ms

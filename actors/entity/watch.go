@@ -2,6 +2,7 @@ package entity
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/engine"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
@@ -37,6 +39,8 @@ type watch struct {
 	method *messages.Method
 	from   *clusterv1.Watch
 	view   []byte
+	// compared says that the store was asked about a version that only the watcher knows.
+	compared bool
 }
 
 // watch lets a process hear a stream, or prolongs its lease. It passes the gate
@@ -47,15 +51,67 @@ func (e *entity) watch(ctx actor.Context, from *actor.PID, req *clusterv1.Reques
 		e.refuse(ctx, from, req, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%v", err))
 		return
 	}
+	if e.behind(w) {
+		e.compare(ctx, w)
+		return
+	}
+	e.enqueue(ctx, w)
+}
+
+// enqueue lets a watch through the gate.
+func (e *entity) enqueue(ctx actor.Context, w *watch) {
 	switch {
 	case e.next != nil: // memory runs ahead of what next will hold: the view is taken at its seal
-		e.next.outs = append(e.next.outs, out{to: from, watch: w})
+		e.next.outs = append(e.next.outs, out{to: w.to, watch: w})
 	case e.flight != nil: // memory is exactly what is in flight
 		e.look(w)
-		e.flight.outs = append(e.flight.outs, out{to: from, watch: w})
+		e.flight.outs = append(e.flight.outs, out{to: w.to, watch: w})
 	default:
 		e.look(w)
 		e.join(ctx, w)
+	}
+}
+
+// behind says whether another owner may have committed: a watcher has seen more
+// than this incarnation knows, or, where several processes share the store, a
+// watch is renewed and nothing was committed here that would have told.
+func (e *entity) behind(w *watch) bool {
+	if w.compared || !w.from.GetResume() || w.from.GetEpoch() != e.rt.Store.Epoch() {
+		return false
+	}
+	return w.from.GetVersion() > e.version || e.rt.Shared && w.from.GetRenewal() && e.youngest() == nil
+}
+
+// compared is what the store knows of an entity.
+type compared struct {
+	w       *watch
+	version uint64
+	err     error
+}
+
+// compare asks the store.
+func (e *entity) compare(ctx actor.Context, w *watch) {
+	self, root, who := ctx.Self(), ctx.ActorSystem().Root, e.entity()
+	e.rt.Scheduler.Go(func() {
+		load, cancel := context.WithTimeout(context.Background(), loadTimeout)
+		defer cancel()
+		l, err := e.rt.Store.Load(load, who)
+		root.Send(self, &compared{w, l.Version, err})
+	})
+}
+
+// compared goes on with the watch, or makes way for whoever knows more.
+func (e *entity) compared(ctx actor.Context, m *compared) {
+	switch {
+	case e.mode != alive, m.err != nil:
+		engine.Bounce(ctx, m.w.to, m.w.call)
+	case m.version > e.version && e.flight == nil:
+		e.rt.counts.fenced.Add(1)
+		engine.Bounce(ctx, m.w.to, m.w.call)
+		e.abandon(ctx)
+	default: // a commit in flight finds out by itself
+		m.w.compared = true
+		e.enqueue(ctx, m.w)
 	}
 }
 

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/capacity"
@@ -36,6 +38,9 @@ func (node) ReserveCapacity(s *state, req *taskv1.ReserveCapacityRequest, _ enti
 	if s.GetReservations()[req.GetDeploymentId()] != nil {
 		return nil, reply, nil
 	}
+	if slices.Contains(s.GetReleased(), req.GetDeploymentId()) {
+		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "deployment %s has given back what it had here", req.GetDeploymentId())
+	}
 	if n.GetStatus() != marketplacev1.NodeStatus_NODE_STATUS_UP || n.GetDedicated() {
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_NODE_OFFLINE, "node %d is not up, or not for everyone", n.GetNodeId())
 	}
@@ -46,10 +51,11 @@ func (node) ReserveCapacity(s *state, req *taskv1.ReserveCapacityRequest, _ enti
 	return []*event{e}, reply, nil
 }
 
-// ReleaseCapacity gives back what a deployment had.
+// ReleaseCapacity gives back what a deployment had, and sees that it gets nothing
+// any more: a reservation may still be on its way.
 func (node) ReleaseCapacity(s *state, req *taskv1.ReleaseCapacityRequest, _ entity.Env) ([]*event, *taskv1.ReleaseCapacityResponse, error) {
 	reply := &taskv1.ReleaseCapacityResponse{}
-	if s.GetReservations()[req.GetDeploymentId()] == nil {
+	if s.GetReservations()[req.GetDeploymentId()] == nil && slices.Contains(s.GetReleased(), req.GetDeploymentId()) {
 		return nil, reply, nil
 	}
 	e := &event{Event: &journalv1.NodeEvent_Released{Released: &journalv1.NodeReleased{DeploymentId: req.GetDeploymentId()}}}

@@ -7,6 +7,7 @@
 package node
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -44,9 +45,18 @@ func (node) Apply(s *state, e *event) {
 		}
 		s.Reservations[ev.Reserved.GetDeploymentId()] = proto.CloneOf(ev.Reserved.GetResources())
 	case *journalv1.NodeEvent_Released:
-		delete(s.GetReservations(), ev.Released.GetDeploymentId())
+		id := ev.Released.GetDeploymentId()
+		delete(s.GetReservations(), id)
+		s.Released = append(s.GetReleased(), id)
+		if n := len(s.GetReleased()); n > maxReleased {
+			s.Released = slices.Clone(s.GetReleased()[n-maxReleased:])
+		}
 	}
 }
+
+// maxReleased is how many deployments are remembered that gave back: more than
+// can do so while a request is on its way.
+const maxReleased = 256
 
 // reserved is the sum of what deployments have reserved.
 func reserved(s *state) *marketplacev1.Resources {

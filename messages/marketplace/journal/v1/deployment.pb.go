@@ -36,6 +36,8 @@ const (
 	Effect_EFFECT_DONE Effect = 2
 	// It is not there, or not any more.
 	Effect_EFFECT_UNDONE Effect = 3
+	// It was refused, but an attempt before may have succeeded: it is undone as if it were there.
+	Effect_EFFECT_DOUBTFUL Effect = 4
 )
 
 // Enum value maps for Effect.
@@ -45,12 +47,14 @@ var (
 		1: "EFFECT_ASKED",
 		2: "EFFECT_DONE",
 		3: "EFFECT_UNDONE",
+		4: "EFFECT_DOUBTFUL",
 	}
 	Effect_value = map[string]int32{
 		"EFFECT_UNSPECIFIED": 0,
 		"EFFECT_ASKED":       1,
 		"EFFECT_DONE":        2,
 		"EFFECT_UNDONE":      3,
+		"EFFECT_DOUBTFUL":    4,
 	}
 )
 
@@ -231,6 +235,7 @@ type DeploymentEvent struct {
 	//	*DeploymentEvent_CapacityReleased
 	//	*DeploymentEvent_Ended
 	//	*DeploymentEvent_CreditRechecked
+	//	*DeploymentEvent_ContractRefused
 	Event         isDeploymentEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -406,6 +411,15 @@ func (x *DeploymentEvent) GetCreditRechecked() *CreditRechecked {
 	return nil
 }
 
+func (x *DeploymentEvent) GetContractRefused() *ContractRefused {
+	if x != nil {
+		if x, ok := x.Event.(*DeploymentEvent_ContractRefused); ok {
+			return x.ContractRefused
+		}
+	}
+	return nil
+}
+
 type isDeploymentEvent_Event interface {
 	isDeploymentEvent_Event()
 }
@@ -480,6 +494,11 @@ type DeploymentEvent_CreditRechecked struct {
 	CreditRechecked *CreditRechecked `protobuf:"bytes,15,opt,name=credit_rechecked,json=creditRechecked,proto3,oneof"`
 }
 
+type DeploymentEvent_ContractRefused struct {
+	// The grid refused the contract.
+	ContractRefused *ContractRefused `protobuf:"bytes,16,opt,name=contract_refused,json=contractRefused,proto3,oneof"`
+}
+
 func (*DeploymentEvent_Requested) isDeploymentEvent_Event() {}
 
 func (*DeploymentEvent_CreditHeld) isDeploymentEvent_Event() {}
@@ -507,6 +526,8 @@ func (*DeploymentEvent_CapacityReleased) isDeploymentEvent_Event() {}
 func (*DeploymentEvent_Ended) isDeploymentEvent_Event() {}
 
 func (*DeploymentEvent_CreditRechecked) isDeploymentEvent_Event() {}
+
+func (*DeploymentEvent_ContractRefused) isDeploymentEvent_Event() {}
 
 // DeploymentRequested says what was asked for.
 type DeploymentRequested struct {
@@ -1150,6 +1171,43 @@ func (*CapacityReleased) Descriptor() ([]byte, []int) {
 	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{13}
 }
 
+// ContractRefused says that the grid made no contract when it was last asked.
+type ContractRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContractRefused) Reset() {
+	*x = ContractRefused{}
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContractRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContractRefused) ProtoMessage() {}
+
+func (x *ContractRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContractRefused.ProtoReflect.Descriptor instead.
+func (*ContractRefused) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{14}
+}
+
 // DeploymentEnded says that all is undone and settled.
 type DeploymentEnded struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1159,7 +1217,7 @@ type DeploymentEnded struct {
 
 func (x *DeploymentEnded) Reset() {
 	*x = DeploymentEnded{}
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[14]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1229,7 @@ func (x *DeploymentEnded) String() string {
 func (*DeploymentEnded) ProtoMessage() {}
 
 func (x *DeploymentEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[14]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1242,7 @@ func (x *DeploymentEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentEnded.ProtoReflect.Descriptor instead.
 func (*DeploymentEnded) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{14}
+	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{15}
 }
 
 // CreditRechecked says that the user's credit is to be asked again.
@@ -1196,7 +1254,7 @@ type CreditRechecked struct {
 
 func (x *CreditRechecked) Reset() {
 	*x = CreditRechecked{}
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1266,7 @@ func (x *CreditRechecked) String() string {
 func (*CreditRechecked) ProtoMessage() {}
 
 func (x *CreditRechecked) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1279,7 @@ func (x *CreditRechecked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditRechecked.ProtoReflect.Descriptor instead.
 func (*CreditRechecked) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{15}
+	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{16}
 }
 
 var File_marketplace_journal_v1_deployment_proto protoreflect.FileDescriptor
@@ -1242,7 +1300,8 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\vreservation\x18\b \x01(\x0e2\x1e.marketplace.journal.v1.EffectR\vreservation\x12H\n" +
 	"\x12step_deadline_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10stepDeadlineTime\x12\x10\n" +
 	"\x03ran\x18\n" +
-	" \x01(\bR\x03ran\"\xd5\t\n" +
+	" \x01(\bR\x03ran\"\xab\n" +
+	"\n" +
 	"\x0fDeploymentEvent\x129\n" +
 	"\n" +
 	"event_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12K\n" +
@@ -1261,7 +1320,8 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\x0econtract_ended\x18\f \x01(\v2%.marketplace.journal.v1.ContractEndedH\x00R\rcontractEnded\x12W\n" +
 	"\x11capacity_released\x18\r \x01(\v2(.marketplace.journal.v1.CapacityReleasedH\x00R\x10capacityReleased\x12?\n" +
 	"\x05ended\x18\x0e \x01(\v2'.marketplace.journal.v1.DeploymentEndedH\x00R\x05ended\x12T\n" +
-	"\x10credit_rechecked\x18\x0f \x01(\v2'.marketplace.journal.v1.CreditRecheckedH\x00R\x0fcreditRecheckedB\a\n" +
+	"\x10credit_rechecked\x18\x0f \x01(\v2'.marketplace.journal.v1.CreditRecheckedH\x00R\x0fcreditRechecked\x12T\n" +
+	"\x10contract_refused\x18\x10 \x01(\v2'.marketplace.journal.v1.ContractRefusedH\x00R\x0fcontractRefusedB\a\n" +
 	"\x05event\"\xd4\x01\n" +
 	"\x13DeploymentRequested\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x17\n" +
@@ -1299,13 +1359,15 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\x0f\n" +
 	"\rContractEnded\"\x12\n" +
 	"\x10CapacityReleased\"\x11\n" +
+	"\x0fContractRefused\"\x11\n" +
 	"\x0fDeploymentEnded\"\x11\n" +
-	"\x0fCreditRechecked*V\n" +
+	"\x0fCreditRechecked*k\n" +
 	"\x06Effect\x12\x16\n" +
 	"\x12EFFECT_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fEFFECT_ASKED\x10\x01\x12\x0f\n" +
 	"\vEFFECT_DONE\x10\x02\x12\x11\n" +
-	"\rEFFECT_UNDONE\x10\x03BVZTgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1;journalv1b\x06proto3"
+	"\rEFFECT_UNDONE\x10\x03\x12\x13\n" +
+	"\x0fEFFECT_DOUBTFUL\x10\x04BVZTgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1;journalv1b\x06proto3"
 
 var (
 	file_marketplace_journal_v1_deployment_proto_rawDescOnce sync.Once
@@ -1320,7 +1382,7 @@ func file_marketplace_journal_v1_deployment_proto_rawDescGZIP() []byte {
 }
 
 var file_marketplace_journal_v1_deployment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_marketplace_journal_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_marketplace_journal_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_marketplace_journal_v1_deployment_proto_goTypes = []any{
 	(Effect)(0),                   // 0: marketplace.journal.v1.Effect
 	(*DeploymentState)(nil),       // 1: marketplace.journal.v1.DeploymentState
@@ -1337,19 +1399,20 @@ var file_marketplace_journal_v1_deployment_proto_goTypes = []any{
 	(*EndingStarted)(nil),         // 12: marketplace.journal.v1.EndingStarted
 	(*ContractEnded)(nil),         // 13: marketplace.journal.v1.ContractEnded
 	(*CapacityReleased)(nil),      // 14: marketplace.journal.v1.CapacityReleased
-	(*DeploymentEnded)(nil),       // 15: marketplace.journal.v1.DeploymentEnded
-	(*CreditRechecked)(nil),       // 16: marketplace.journal.v1.CreditRechecked
-	(*v1.Deployment)(nil),         // 17: marketplace.v1.Deployment
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*v1.Spec)(nil),               // 19: marketplace.v1.Spec
-	(v1.DeploymentCause)(0),       // 20: marketplace.v1.DeploymentCause
+	(*ContractRefused)(nil),       // 15: marketplace.journal.v1.ContractRefused
+	(*DeploymentEnded)(nil),       // 16: marketplace.journal.v1.DeploymentEnded
+	(*CreditRechecked)(nil),       // 17: marketplace.journal.v1.CreditRechecked
+	(*v1.Deployment)(nil),         // 18: marketplace.v1.Deployment
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v1.Spec)(nil),               // 20: marketplace.v1.Spec
+	(v1.DeploymentCause)(0),       // 21: marketplace.v1.DeploymentCause
 }
 var file_marketplace_journal_v1_deployment_proto_depIdxs = []int32{
-	17, // 0: marketplace.journal.v1.DeploymentState.deployment:type_name -> marketplace.v1.Deployment
+	18, // 0: marketplace.journal.v1.DeploymentState.deployment:type_name -> marketplace.v1.Deployment
 	0,  // 1: marketplace.journal.v1.DeploymentState.contract:type_name -> marketplace.journal.v1.Effect
 	0,  // 2: marketplace.journal.v1.DeploymentState.reservation:type_name -> marketplace.journal.v1.Effect
-	18, // 3: marketplace.journal.v1.DeploymentState.step_deadline_time:type_name -> google.protobuf.Timestamp
-	18, // 4: marketplace.journal.v1.DeploymentEvent.event_time:type_name -> google.protobuf.Timestamp
+	19, // 3: marketplace.journal.v1.DeploymentState.step_deadline_time:type_name -> google.protobuf.Timestamp
+	19, // 4: marketplace.journal.v1.DeploymentEvent.event_time:type_name -> google.protobuf.Timestamp
 	3,  // 5: marketplace.journal.v1.DeploymentEvent.requested:type_name -> marketplace.journal.v1.DeploymentRequested
 	4,  // 6: marketplace.journal.v1.DeploymentEvent.credit_held:type_name -> marketplace.journal.v1.CreditHeld
 	5,  // 7: marketplace.journal.v1.DeploymentEvent.capacity_reserved:type_name -> marketplace.journal.v1.CapacityReserved
@@ -1362,20 +1425,21 @@ var file_marketplace_journal_v1_deployment_proto_depIdxs = []int32{
 	12, // 14: marketplace.journal.v1.DeploymentEvent.ending_started:type_name -> marketplace.journal.v1.EndingStarted
 	13, // 15: marketplace.journal.v1.DeploymentEvent.contract_ended:type_name -> marketplace.journal.v1.ContractEnded
 	14, // 16: marketplace.journal.v1.DeploymentEvent.capacity_released:type_name -> marketplace.journal.v1.CapacityReleased
-	15, // 17: marketplace.journal.v1.DeploymentEvent.ended:type_name -> marketplace.journal.v1.DeploymentEnded
-	16, // 18: marketplace.journal.v1.DeploymentEvent.credit_rechecked:type_name -> marketplace.journal.v1.CreditRechecked
-	19, // 19: marketplace.journal.v1.DeploymentRequested.spec:type_name -> marketplace.v1.Spec
-	18, // 20: marketplace.journal.v1.CreditHeld.step_deadline_time:type_name -> google.protobuf.Timestamp
-	18, // 21: marketplace.journal.v1.CapacityReserved.step_deadline_time:type_name -> google.protobuf.Timestamp
-	18, // 22: marketplace.journal.v1.ContractMade.step_deadline_time:type_name -> google.protobuf.Timestamp
-	18, // 23: marketplace.journal.v1.UsageMetered.metered_until_time:type_name -> google.protobuf.Timestamp
-	18, // 24: marketplace.journal.v1.CreditGraceStarted.grace_end_time:type_name -> google.protobuf.Timestamp
-	20, // 25: marketplace.journal.v1.EndingStarted.cause:type_name -> marketplace.v1.DeploymentCause
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	16, // 17: marketplace.journal.v1.DeploymentEvent.ended:type_name -> marketplace.journal.v1.DeploymentEnded
+	17, // 18: marketplace.journal.v1.DeploymentEvent.credit_rechecked:type_name -> marketplace.journal.v1.CreditRechecked
+	15, // 19: marketplace.journal.v1.DeploymentEvent.contract_refused:type_name -> marketplace.journal.v1.ContractRefused
+	20, // 20: marketplace.journal.v1.DeploymentRequested.spec:type_name -> marketplace.v1.Spec
+	19, // 21: marketplace.journal.v1.CreditHeld.step_deadline_time:type_name -> google.protobuf.Timestamp
+	19, // 22: marketplace.journal.v1.CapacityReserved.step_deadline_time:type_name -> google.protobuf.Timestamp
+	19, // 23: marketplace.journal.v1.ContractMade.step_deadline_time:type_name -> google.protobuf.Timestamp
+	19, // 24: marketplace.journal.v1.UsageMetered.metered_until_time:type_name -> google.protobuf.Timestamp
+	19, // 25: marketplace.journal.v1.CreditGraceStarted.grace_end_time:type_name -> google.protobuf.Timestamp
+	21, // 26: marketplace.journal.v1.EndingStarted.cause:type_name -> marketplace.v1.DeploymentCause
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_deployment_proto_init() }
@@ -1398,6 +1462,7 @@ func file_marketplace_journal_v1_deployment_proto_init() {
 		(*DeploymentEvent_CapacityReleased)(nil),
 		(*DeploymentEvent_Ended)(nil),
 		(*DeploymentEvent_CreditRechecked)(nil),
+		(*DeploymentEvent_ContractRefused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1405,7 +1470,7 @@ func file_marketplace_journal_v1_deployment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_deployment_proto_rawDesc), len(file_marketplace_journal_v1_deployment_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -29,7 +29,9 @@ type NodeState struct {
 	// The node, with what is reserved on it.
 	Node *v1.Node `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
 	// What is reserved, by deployment.
-	Reservations  map[string]*v1.Resources `protobuf:"bytes,2,rep,name=reservations,proto3" json:"reservations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Reservations map[string]*v1.Resources `protobuf:"bytes,2,rep,name=reservations,proto3" json:"reservations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The deployments that gave back last, the oldest first: a reservation of theirs that comes late is refused.
+	Released      []string `protobuf:"bytes,3,rep,name=released,proto3" json:"released,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *NodeState) GetNode() *v1.Node {
 func (x *NodeState) GetReservations() map[string]*v1.Resources {
 	if x != nil {
 		return x.Reservations
+	}
+	return nil
+}
+
+func (x *NodeState) GetReleased() []string {
+	if x != nil {
+		return x.Released
 	}
 	return nil
 }
@@ -342,10 +351,11 @@ var File_marketplace_journal_v1_node_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"!marketplace/journal/v1/node.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19marketplace/v1/node.proto\"\xea\x01\n" +
+	"!marketplace/journal/v1/node.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19marketplace/v1/node.proto\"\x86\x02\n" +
 	"\tNodeState\x12(\n" +
 	"\x04node\x18\x01 \x01(\v2\x14.marketplace.v1.NodeR\x04node\x12W\n" +
-	"\freservations\x18\x02 \x03(\v23.marketplace.journal.v1.NodeState.ReservationsEntryR\freservations\x1aZ\n" +
+	"\freservations\x18\x02 \x03(\v23.marketplace.journal.v1.NodeState.ReservationsEntryR\freservations\x12\x1a\n" +
+	"\breleased\x18\x03 \x03(\tR\breleased\x1aZ\n" +
 	"\x11ReservationsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
 	"\x05value\x18\x02 \x01(\v2\x19.marketplace.v1.ResourcesR\x05value:\x028\x01\"\x9b\x02\n" +

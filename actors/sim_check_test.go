@@ -1,0 +1,179 @@
+package actors_test
+
+import (
+	"bytes"
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/actors/ledger"
+	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+)
+
+// all returns every entity of a kind as the store has it, replayed. Each
+// snapshot is held against the replay of what led to it.
+func (s *simulation) all(kind string) map[string]proto.Message {
+	refs, _, err := s.store.Entities(context.Background(), kind, "", 10_000)
+	if err != nil {
+		s.fail("list %s: %v", kind, err)
+	}
+	found := map[string]proto.Message{}
+	for _, ref := range refs {
+		l, err := s.store.Load(context.Background(), ref.Entity)
+		if err != nil {
+			s.fail("load %s: %v", ref.Entity, err)
+			continue
+		}
+		if found[ref.Entity.ID], err = entity.Replay(s.kinds[kind], ref.Entity.ID, l); err != nil {
+			s.fail("replay: %v", err)
+		}
+		s.checkSnapshot(ref.Entity, l)
+	}
+	return found
+}
+
+// checkSnapshot replays from the older snapshot to the newer.
+func (s *simulation) checkSnapshot(e persistence.Entity, l persistence.Loaded) {
+	if len(l.Snapshots) < 2 {
+		return
+	}
+	older, newer := l.Snapshots[0], l.Snapshots[1]
+	part := persistence.Loaded{Version: newer.Version, Snapshots: []persistence.Snapshot{older}}
+	for _, r := range l.Tail {
+		if r.Version <= newer.Version {
+			part.Tail = append(part.Tail, r)
+		}
+	}
+	state, err := entity.Replay(s.kinds[e.Kind], e.ID, part)
+	if err != nil {
+		s.fail("replay to the snapshot: %v", err)
+		return
+	}
+	snap := &journalv1.Snapshot{}
+	replayed, _ := proto.MarshalOptions{Deterministic: true}.Marshal(state)
+	if err := proto.Unmarshal(newer.Data, snap); err != nil || !bytes.Equal(snap.GetState(), replayed) {
+		s.fail("the snapshot of %s at %d is not what its events lead to (%v)", e, newer.Version, err)
+	}
+}
+
+// check holds whatever must be so at any moment.
+func (s *simulation) check() {
+	deployments := s.all("deployment")
+	for id, m := range s.all("user") {
+		u, ok := m.(*journalv1.UserState)
+		if !ok {
+			continue
+		}
+		if err := ledger.Verify(u.GetBook()); err != nil {
+			s.fail("the book of %s: %v", id, err)
+		}
+		for d, known := range u.GetDeployments() {
+			st, ok := deployments[d].(*journalv1.DeploymentState)
+			if !ok {
+				s.fail("%s knows deployment %s, which is not there", id, d)
+				continue
+			}
+			if known.GetCharged() > st.GetDeployment().GetCharged() {
+				s.fail("%s paid %d for %s, which has cost %d", id, known.GetCharged(), d, st.GetDeployment().GetCharged())
+			}
+			if known.GetStatement() > st.GetStatement() {
+				s.fail("%s heard statement %d of %s, which made %d", id, known.GetStatement(), d, st.GetStatement())
+			}
+		}
+		for d := range u.GetBook().GetHolds() {
+			if u.GetDeployments()[d] == nil {
+				s.fail("%s holds for %s, which it does not know", id, d)
+			}
+		}
+	}
+	s.all("node")
+	s.all("broadcast")
+}
+
+// checkEnd holds what must be so when everybody was answered and everything ended.
+func (s *simulation) checkEnd() {
+	granted := map[string]int64{}
+	for _, i := range s.people.intents {
+		if !i.done {
+			s.fail("%s %s of %s was never answered", i.method.Path, i.id, i.subject)
+		}
+		if g, ok := i.body.(*marketplacev1.GrantCreditRequest); ok && i.reply != nil {
+			granted[g.GetUserId()] += g.GetAmount()
+		}
+	}
+	charged := map[string]int64{}
+	for id, m := range s.all("deployment") {
+		d, ok := m.(*journalv1.DeploymentState)
+		if !ok {
+			continue
+		}
+		charged[d.GetUserId()] += d.GetDeployment().GetCharged()
+		if p := d.GetDeployment().GetState(); p != marketplacev1.DeploymentState_DEPLOYMENT_STATE_DELETED && p != marketplacev1.DeploymentState_DEPLOYMENT_STATE_FAILED {
+			s.fail("deployment %s is %v: %v", id, p, d)
+		}
+		if d.GetSettled() != d.GetStatement() {
+			s.fail("deployment %s made statement %d, its user heard %d", id, d.GetStatement(), d.GetSettled())
+		}
+	}
+	for id, there := range s.grid.contracts {
+		if there {
+			s.fail("deployment %s left a contract", id)
+		}
+	}
+	for id, m := range s.all("node") {
+		if n, ok := m.(*journalv1.NodeState); ok && len(n.GetReservations()) > 0 {
+			s.fail("node %s is left with reservations: %v", id, n.GetReservations())
+		}
+	}
+	for id, m := range s.all("user") {
+		u, ok := m.(*journalv1.UserState)
+		if !ok {
+			continue
+		}
+		if got := -ledger.Balance(u.GetBook(), "granted"); got != granted[id] {
+			s.fail("%s was granted %d, acknowledged were %d", id, got, granted[id])
+		}
+		if used := ledger.Balance(u.GetBook(), "used"); used != charged[id] {
+			s.fail("%s paid %d for what cost %d", id, used, charged[id])
+		}
+		if held := ledger.Held(u.GetBook(), "credit"); held != 0 {
+			s.fail("%s is left with holds of %d", id, held)
+		}
+	}
+	s.checkReaders()
+}
+
+// checkReaders holds what readers heard against what is stored.
+func (s *simulation) checkReaders() {
+	for _, r := range s.readers {
+		switch r.method.Path {
+		case "cloud-user/watch-account":
+			last, ok := r.heard[len(r.heard)-1].(*marketplacev1.WatchAccountResponse)
+			u, known := s.all("user")[r.id].(*journalv1.UserState)
+			if ok && known && last.GetAccount().GetCredit() != ledger.Balance(u.GetBook(), "credit") {
+				s.fail("the last view of %s shows %d", r.id, last.GetAccount().GetCredit())
+			}
+		case "cloud-user/watch-notifications":
+			var heard []string
+			for _, m := range r.heard {
+				for _, n := range m.(*marketplacev1.WatchNotificationsResponse).GetNotifications() {
+					heard = append(heard, n.GetNotificationId())
+				}
+			}
+			items, err := s.store.Since(context.Background(), persistence.Entity{Kind: "user", ID: r.id}, "notifications", 0, 0, 10_000)
+			if err != nil || len(items) != len(heard) {
+				s.fail("%s heard %d notifications of %d (%v)", r.id, len(heard), len(items), err)
+				continue
+			}
+			for i, item := range items {
+				n := &marketplacev1.Notification{}
+				if proto.Unmarshal(item.Data, n) != nil || n.GetNotificationId() != heard[i] {
+					s.fail("notification %d of %s is not the one that was heard", i, r.id)
+				}
+			}
+		}
+	}
+}

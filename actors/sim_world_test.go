@@ -1,0 +1,270 @@
+package actors_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/threefoldtech/cloud-marketplace/actors"
+	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
+	"github.com/threefoldtech/cloud-marketplace/actors/engine"
+	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/memstore"
+)
+
+// simulation is one seed's world: processes that die, a store that answers late
+// or not at all, a grid that fails, and people who ask until they are answered.
+// All of it runs on one goroutine.
+type simulation struct {
+	seed    uint64
+	time    *schedule.Manual
+	rand    *rand.Rand
+	store   *memstore.Store
+	kinds   map[string]*entity.Kind
+	process []*process
+	grid    grid
+	people  people
+	readers []*reader
+	calm    bool // nothing fails any more
+	steps   int
+	stats   map[string]int
+	trace   []string
+	wrong   []string
+}
+
+// simScale is how many hours pass for the kinds while one passes for the rest.
+const simScale = 36_000
+
+// domain is the clock that the kinds see.
+type domain struct{ time *schedule.Manual }
+
+var simStart = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func (d domain) Now() time.Time { return d.In(0) }
+func (d domain) In(after time.Duration) time.Time {
+	return simStart.Add(d.time.In(after).Sub(simStart) * simScale)
+}
+
+// process is one owner of actors. What a dead one had scheduled never runs.
+type process struct {
+	sim     *simulation
+	number  int
+	dead    bool
+	engine  *engine.Engine
+	runtime *entity.Runtime
+}
+
+// Go runs fn unless the process is dead by then.
+func (p *process) Go(fn func()) { p.sim.time.Go(p.living(fn)) }
+
+// After runs fn later unless the process is dead by then.
+func (p *process) After(d time.Duration, fn func()) { p.sim.time.After(d, p.living(fn)) }
+
+func (p *process) living(fn func()) func() {
+	return func() {
+		if !p.dead {
+			fn()
+		}
+	}
+}
+
+func newSimulation(seed uint64) *simulation {
+	t := schedule.NewManual(seed, simStart)
+	s := &simulation{seed: seed, time: t, rand: t.Rand(), stats: map[string]int{}, kinds: map[string]*entity.Kind{}}
+	for _, k := range actors.Kinds(s.terms()) {
+		s.kinds[k.Name] = k
+	}
+	s.store = memstore.New(memstore.Options{Epoch: "e", Clock: t, Fault: s.fault, Schedule: s.storeStep})
+	s.grid = grid{sim: s, contracts: map[string]bool{}}
+	s.people = people{sim: s}
+	s.spawn()
+	return s
+}
+
+// terms give a step an hour of the grid's time, which is a tenth of a second here.
+func (s *simulation) terms() deployment.Terms {
+	return deployment.Terms{StepLimit: 20 * time.Hour * simScale / 36_000 * 10}
+}
+
+// fault chooses what goes wrong with a commit.
+func (s *simulation) fault(c *persistence.Commit) memstore.Fault {
+	s.sayCommit(c)
+	if s.calm {
+		return memstore.None
+	}
+	switch n := s.rand.IntN(100); {
+	case n < 4:
+		s.stats["answers of the store lost"]++
+		return memstore.LostAnswer
+	case n < 8:
+		s.stats["commits lost"]++
+		return memstore.LostCommit
+	case n < 10:
+		s.stats["store overloaded"]++
+		return memstore.Overloaded
+	}
+	return memstore.None
+}
+
+// storeStep runs a step of the store, mostly soon and sometimes much later.
+func (s *simulation) storeStep(step func()) {
+	switch {
+	case s.calm || s.rand.IntN(10) > 0:
+		s.time.Go(step)
+	default:
+		s.stats["slow commits"]++
+		s.time.After(time.Duration(s.rand.IntN(3000))*time.Millisecond, step)
+	}
+}
+
+// spawn starts a process.
+func (s *simulation) spawn() {
+	p := &process{sim: s, number: len(s.process)}
+	log := slog.New(slog.NewTextHandler(traceWriter{s}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	executors := map[protoreflect.FullName]entity.Executor{}
+	for _, name := range []protoreflect.FullName{"CreateContract", "DeployWorkload", "CancelContract"} {
+		executors["marketplace.task.v1."+name] = func(_ context.Context, _ string, task proto.Message) (proto.Message, error) { return s.grid.do(task) }
+	}
+	p.runtime = entity.NewRuntime(entity.Config{
+		Store: s.store, Executors: executors, Domain: domain{s.time}, Real: s.time, Scheduler: p, Random: s.rand.Uint64, Log: log, Shared: true,
+		SnapshotEvery: 7, ScanEvery: 200 * time.Millisecond, TaskGuard: 2 * time.Second,
+	})
+	var kinds []engine.Kind
+	for _, name := range []string{"user", "deployment", "node", "broadcast"} {
+		kinds = append(kinds, p.runtime.Kind(s.kinds[name]))
+	}
+	var err error
+	p.engine, err = engine.Start(engine.Config{IdleAfter: 2 * time.Second, Beat: 100 * time.Millisecond, Clock: s.time, Scheduler: p, Log: log, OnPush: p.push}, kinds, nil)
+	if err != nil {
+		s.say("process %d did not start: %v", p.number, err)
+		s.wrong = append(s.wrong, err.Error())
+		return
+	}
+	p.runtime.Start(p.engine)
+	s.process = append(s.process, p)
+	s.say("process %d starts", p.number)
+}
+
+// push gives what an actor says to the readers of the process.
+func (p *process) push(m *clusterv1.Push) {
+	for _, r := range p.sim.readers {
+		if r.at == p {
+			r.hear(m)
+		}
+	}
+}
+
+// replace starts another process and kills the old one in the middle of whatever
+// it does: before, or after a while in which both own the same actors.
+func (s *simulation) replace() {
+	old := s.process[len(s.process)-1]
+	if s.rand.IntN(2) == 0 {
+		s.stats["processes killed"]++
+		s.kill(old)
+		s.spawn()
+	} else {
+		s.stats["processes moved away from"]++
+		s.spawn()
+		s.time.After(time.Duration(s.rand.IntN(3000))*time.Millisecond, func() { s.kill(old) })
+	}
+}
+
+func (s *simulation) kill(p *process) {
+	p.dead = true
+	s.say("process %d is killed", p.number)
+	s.time.Go(func() { // when there is another
+		for _, r := range s.readers {
+			if r.at == p {
+				r.move()
+			}
+		}
+	})
+}
+
+// somewhere returns a process that lives: any may be asked, so that two own the same actor.
+func (s *simulation) somewhere() *process {
+	last := len(s.process) - 1
+	if last > 0 && !s.process[last-1].dead && s.rand.IntN(2) == 0 {
+		return s.process[last-1]
+	}
+	return s.process[last]
+}
+
+// say adds a line to the trace.
+func (s *simulation) say(format string, args ...any) {
+	s.trace = append(s.trace, fmt.Sprintf("%9.3fs  %s", s.time.Now().Sub(simStart).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+// fail notes that something is not as it must be.
+func (s *simulation) fail(format string, args ...any) {
+	s.say("WRONG: "+format, args...)
+	s.wrong = append(s.wrong, fmt.Sprintf(format, args...))
+}
+
+// run lets the world go on for a while, with a person or a fault acting now and then.
+func (s *simulation) run(length time.Duration, act func()) {
+	for end := s.time.Now().Add(length); s.time.Now().Before(end) && len(s.wrong) == 0; {
+		for s.time.Step() {
+			s.steps++
+		}
+		next, ok := s.time.Next()
+		if !ok {
+			return
+		}
+		s.time.Advance(max(next, time.Millisecond))
+		act()
+	}
+}
+
+// traceWriter puts what processes log into the trace.
+type traceWriter struct{ sim *simulation }
+
+func (w traceWriter) Write(line []byte) (int, error) {
+	w.sim.say("  %s", bytes.TrimSpace(line))
+	return len(line), nil
+}
+
+// sayCommit puts a commit that reaches the store into the trace.
+func (s *simulation) sayCommit(c *persistence.Commit) {
+	b := &journalv1.Batch{}
+	_ = proto.Unmarshal(c.Events, b)
+	var what []string
+	for _, r := range b.GetRecords() {
+		if a := r.GetAttempt(); a != nil {
+			what = append(what, "attempt of "+a.GetTaskId())
+		}
+		for _, e := range r.GetEvents() {
+			what = append(what, s.eventName(c.Entity.Kind, e))
+		}
+	}
+	s.say("  commit %s after %d (%s): %s", c.Entity, c.Expect, c.ID, strings.Join(what, ", "))
+}
+
+// eventName is the name of the event that bytes hold.
+func (s *simulation) eventName(kind string, event []byte) string {
+	m := map[string]proto.Message{"user": &journalv1.UserEvent{}, "deployment": &journalv1.DeploymentEvent{}, "node": &journalv1.NodeEvent{}, "broadcast": &journalv1.BroadcastEvent{}}[kind]
+	if proto.Unmarshal(event, m) != nil {
+		return "?"
+	}
+	r := m.ProtoReflect()
+	if f := r.WhichOneof(r.Descriptor().Oneofs().ByName("event")); f != nil {
+		return string(f.Name())
+	}
+	return "nothing"
+}

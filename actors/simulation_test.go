@@ -1,0 +1,103 @@
+package actors_test
+
+import (
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+var (
+	oneSeed  = flag.Uint64("seed", 0, "simulate this seed only, and print its trace")
+	allSeeds = flag.Int("seeds", 40, "how many seeds to simulate")
+)
+
+// play plays a seed: trouble for a while, then calm, then everything is ended.
+func play(seed uint64) *simulation {
+	s := newSimulation(seed)
+	for n := range simNodes {
+		s.people.observe(n + 1)
+	}
+	for n := range simUsers {
+		s.read("cloud-user/watch-account", user(n))
+		s.read("cloud-user/watch-notifications", user(n))
+	}
+	s.run(20*time.Second, func() {
+		if s.rand.IntN(4) == 0 {
+			s.people.act()
+		}
+		if s.rand.IntN(50) == 0 {
+			s.check()
+		}
+	})
+	s.calm = true
+	s.say("calm")
+	s.run(15*time.Second, func() {})
+	s.check()
+	for _, d := range s.people.deployments() {
+		s.people.want(d.subject, "cloud-user/cancel-deployment", &marketplacev1.CancelDeploymentRequest{DeploymentId: d.id})
+	}
+	s.run(25*time.Second, func() {})
+	if len(s.wrong) == 0 {
+		s.checkEnd()
+	}
+	return s
+}
+
+// TestSimulation plays seeds of a world in which everything goes wrong, and
+// holds the books, the grid and the streams to what must be so.
+func TestSimulation(t *testing.T) {
+	if *oneSeed != 0 {
+		s := play(*oneSeed)
+		t.Log("\n" + strings.Join(s.trace, "\n"))
+		if len(s.wrong) > 0 {
+			t.Errorf("seed %d: %v", s.seed, s.wrong)
+		}
+		return
+	}
+	totals := map[string]int{}
+	for seed := range uint64(*allSeeds) {
+		s := play(seed + 1)
+		if len(s.wrong) > 0 {
+			t.Errorf("seed %d: %v\nplay it again: go test ./actors -run TestSimulation -seed %d -v\n…\n%s", s.seed, s.wrong[0], s.seed,
+				strings.Join(s.trace[max(0, len(s.trace)-40):], "\n"))
+			if t.Failed() {
+				return
+			}
+		}
+		for what, n := range s.stats {
+			totals[what] += n
+		}
+		totals["steps"] += s.steps
+		totals["intents"] += len(s.people.intents)
+		for _, p := range s.process {
+			st := p.runtime.Stats()
+			totals["owners fenced"] += int(st.Fenced)
+			totals["commands answered from memory"] += int(st.Repeats)
+			totals["commits"] += int(st.Commits)
+		}
+	}
+	var lines []string
+	for what, n := range totals {
+		lines = append(lines, fmt.Sprintf("%9d %s", n, what))
+	}
+	slices.Sort(lines)
+	t.Logf("%d seeds\n%s", *allSeeds, strings.Join(lines, "\n"))
+}
+
+// TestSimulationRepeats holds a seed to giving the same run twice.
+func TestSimulationRepeats(t *testing.T) {
+	a, b := play(7), play(7)
+	if !slices.Equal(a.trace, b.trace) || a.steps != b.steps {
+		for i := range min(len(a.trace), len(b.trace)) {
+			if a.trace[i] != b.trace[i] {
+				t.Fatalf("line %d differs:\n%s\n%s", i, a.trace[i], b.trace[i])
+			}
+		}
+		t.Fatalf("one run has %d lines and %d steps, the other %d and %d", len(a.trace), a.steps, len(b.trace), b.steps)
+	}
+}
