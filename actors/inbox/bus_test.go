@@ -154,8 +154,36 @@ func TestNoGrave(t *testing.T) {
 		"refused":   envelope(t, news(t, "7", "bad"), news(t, "7", "1")),
 	} {
 		c := &cast{decide: refuse}
-		if deliver(t.Context(), inboxOf(c, g), m) || len(c.heard) > 0 {
-			t.Errorf("%s: it is acknowledged, or what follows was told: %v", name, c.heard)
+		if deliver(t.Context(), inboxOf(c, g), m) {
+			t.Errorf("%s: it is acknowledged", name)
 		}
+	}
+}
+
+// TestPoisonOnce puts aside once what is refused beside what must be tried again.
+func TestPoisonOnce(t *testing.T) {
+	g, tries := &grave{}, 0
+	c := &cast{decide: func(_, what string) *messages.Error {
+		if what == "bad" {
+			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "no")
+		}
+		if tries++; tries < 3 {
+			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, "later")
+		}
+		return nil
+	}}
+	in := inboxOf(c, g)
+	for !deliver(t.Context(), in, envelope(t, news(t, "7", "bad"), news(t, "8", "1"))) {
+	}
+	if len(g.holds) != 1 {
+		t.Errorf("%d copies were put aside", len(g.holds))
+	}
+}
+
+// TestNothing puts aside a message without observations.
+func TestNothing(t *testing.T) {
+	g := &grave{}
+	if !deliver(t.Context(), inboxOf(&cast{}, g), message.NewMessage("", nil)) || len(g.holds) != 1 {
+		t.Errorf("it is not acknowledged, or not put aside: %d", len(g.holds))
 	}
 }
