@@ -10,9 +10,11 @@
 package catalogue
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"sync"
 
@@ -47,11 +49,22 @@ type Catalogue struct {
 	shown  map[uint32]entry
 }
 
-// entry is a node and the version of its actor that it shows. Nodes are never
-// changed, only replaced.
+// entry is a node and what of its actor it shows. Nodes are never changed, only
+// replaced.
 type entry struct {
-	node    *marketplacev1.Node
+	node *marketplacev1.Node
+	as   moment
+}
+
+// moment is a place in the life of an actor: a commit, and a message of it.
+type moment struct {
 	version uint64
+	index   uint64
+}
+
+// after says whether m is later than n, or the same.
+func (m moment) after(n moment) bool {
+	return cmp.Or(cmp.Compare(m.version, n.version), cmp.Compare(m.index, n.index)) >= 0
 }
 
 // New returns an empty catalogue.
@@ -75,7 +88,7 @@ func (c *Catalogue) Load(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("read %s: %w", r.Entity, err)
 			}
-			c.put(n, l.Version)
+			c.put(n, moment{l.Version, math.MaxUint64}) // what is loaded has seen all of its commit
 		}
 		cursor = next
 	}
@@ -86,28 +99,38 @@ func (c *Catalogue) Load(ctx context.Context) error {
 func (c *Catalogue) Run(in <-chan *message.Message) {
 	for m := range in {
 		changed := &taskv1.NodeChanged{}
-		version, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataVersion), 10, 64)
+		as, err := momentOf(m)
 		if err == nil {
 			err = proto.Unmarshal(m.Payload, changed)
 		}
 		if err != nil {
 			c.config.Log.Error("changed node not read", slog.String("uuid", m.UUID), slog.Any("error", err))
 		} else {
-			c.put(changed.GetNode(), version)
+			c.put(changed.GetNode(), as)
 		}
 		m.Ack()
 	}
 }
 
+// momentOf says when in the life of its actor a message was published.
+func momentOf(m *message.Message) (moment, error) {
+	version, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataVersion), 10, 64)
+	if err != nil {
+		return moment{}, err
+	}
+	index, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataIndex), 10, 64)
+	return moment{version, index}, err
+}
+
 // put shows a node unless what is shown is newer.
-func (c *Catalogue) put(n *marketplacev1.Node, version uint64) {
+func (c *Catalogue) put(n *marketplacev1.Node, as moment) {
 	if n == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.shown[n.GetNodeId()].version <= version {
-		c.shown[n.GetNodeId()] = entry{n, version}
+	if as.after(c.shown[n.GetNodeId()].as) {
+		c.shown[n.GetNodeId()] = entry{n, as}
 	}
 }
 

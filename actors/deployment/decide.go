@@ -75,7 +75,7 @@ func (k deployment) Woken(s *state, env entity.Env) []*event {
 	d := s.GetDeployment()
 	switch {
 	case d.GetState() == grace && !env.Now.Before(d.GetGraceEndTime().AsTime()):
-		return stamp(env, finish(s, env, append(meter(s, env.Now), end(marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_OUT_OF_CREDIT, "the grace has passed without credit"))))
+		return stamp(env, finish(s, env, append(meter(s, d.GetGraceEndTime().AsTime()), end(marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_OUT_OF_CREDIT, "the grace has passed without credit"))))
 	case billed(s):
 		whole := env.Now.Sub(d.GetMeteredUntilTime().AsTime()).Truncate(time.Hour)
 		return stamp(env, meter(s, d.GetMeteredUntilTime().AsTime().Add(whole)))

@@ -115,7 +115,10 @@ func (deployment) Apply(s *state, e *event) {
 		s.ChargeRemainder = ev.UsageMetered.GetChargeRemainder()
 		s.Statement++
 	case *journalv1.DeploymentEvent_StatementSettled:
-		s.Settled, d.AmountToUnlock = max(s.GetSettled(), ev.StatementSettled.GetStatement()), ev.StatementSettled.GetMissing()
+		s.Settled = max(s.GetSettled(), ev.StatementSettled.GetStatement())
+		if billed(s) {
+			d.AmountToUnlock = ev.StatementSettled.GetMissing()
+		}
 	case *journalv1.DeploymentEvent_CreditGraceStarted:
 		d.GraceEndTime = ev.CreditGraceStarted.GetGraceEndTime()
 		s.Statement++
@@ -136,7 +139,7 @@ func applyEnding(s *state, e *event) {
 	d := s.GetDeployment()
 	switch ev := e.GetEvent().(type) {
 	case *journalv1.DeploymentEvent_EndingStarted:
-		d.Cause, d.GraceEndTime, s.StepDeadlineTime = ev.EndingStarted.GetCause(), nil, nil
+		d.Cause, d.GraceEndTime, d.AmountToUnlock, s.StepDeadlineTime = ev.EndingStarted.GetCause(), nil, 0, nil
 		s.Statement++
 		move(s, ending, e.GetEventTime(), ev.EndingStarted.GetText())
 	case *journalv1.DeploymentEvent_ContractRefused:

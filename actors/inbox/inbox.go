@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/protobuf/proto"
 
@@ -56,20 +57,24 @@ func (i *Inbox) Run(ctx context.Context, in <-chan *message.Message) {
 }
 
 // deliver gives every observation of a message to its actor. An error means
-// that it must be tried again.
+// that all of it must be tried again; only when nothing must is what was refused
+// put aside, so that it is put aside once.
 func (i *Inbox) deliver(ctx context.Context, m *message.Message) error {
 	all := &taskv1.Observations{}
-	if err := proto.Unmarshal(m.Payload, all); err != nil {
-		return i.poison(m.Payload, fmt.Errorf("not observations: %w", err))
+	err := proto.Unmarshal(m.Payload, all)
+	if err == nil && len(all.GetObservations()) == 0 {
+		err = errors.New("there are none")
 	}
+	if err != nil {
+		return i.poison([]*message.Message{poisoned(m.Payload, fmt.Errorf("not observations: %w", err))})
+	}
+	d := &delivery{actors: i.Actors}
 	var lines [][]*taskv1.Observation // one for each actor, in order
 	at := map[string]int{}
 	for _, o := range all.GetObservations() {
 		kind, id, err := target(o)
 		if err != nil {
-			if err := i.poisonOne(o, err); err != nil {
-				return err
-			}
+			d.refuse(o, err)
 			continue
 		}
 		n, known := at[kind+"/"+id]
@@ -80,7 +85,13 @@ func (i *Inbox) deliver(ctx context.Context, m *message.Message) error {
 		}
 		lines[n] = append(lines[n], o)
 	}
-	return i.tell(ctx, lines)
+	if err := d.tell(lines); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return i.poison(d.refused)
 }
 
 // target names the actor that an observation is for.
@@ -97,26 +108,31 @@ func target(o *taskv1.Observation) (kind, id string, err error) {
 	return m.Actor, id, err
 }
 
+// delivery is one message on its way to its actors.
+type delivery struct {
+	actors Actors
+
+	mu      sync.Mutex
+	refused []*message.Message
+}
+
 // tell gives every line to its actor, all lines at once and each in its order.
-func (i *Inbox) tell(ctx context.Context, lines [][]*taskv1.Observation) error {
+func (d *delivery) tell(lines [][]*taskv1.Observation) error {
 	errs := make([]error, len(lines))
 	var wait sync.WaitGroup
 	wait.Add(len(lines))
 	for n, line := range lines {
-		i.next(line, func(err error) {
+		d.next(line, func(err error) {
 			errs[n] = err
 			wait.Done()
 		})
 	}
 	wait.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	return ctx.Err()
+	return errors.Join(errs...)
 }
 
 // next gives the first of a line to its actor and goes on with the rest.
-func (i *Inbox) next(line []*taskv1.Observation, done func(error)) {
+func (d *delivery) next(line []*taskv1.Observation, done func(error)) {
 	if len(line) == 0 {
 		done(nil)
 		return
@@ -128,38 +144,41 @@ func (i *Inbox) next(line []*taskv1.Observation, done func(error)) {
 		return
 	}
 	req := &clusterv1.Request{Kind: kind, Id: id, Method: o.GetMethod(), Payload: o.GetPayload(), Subject: subject}
-	i.Actors.Call(req, timeout, func(r *clusterv1.Response) {
+	d.actors.Call(req, timeout, func(r *clusterv1.Response) {
 		if r.GetError() != nil {
 			refusal := messages.FromStatus(r.GetError())
 			if messages.Rule(refusal.Reason).GetRetry() {
 				done(refusal)
 				return
 			}
-			go func() { // the actor's goroutine does not wait for the store
-				if err := i.poisonOne(o, refusal); err != nil {
-					done(err)
-					return
-				}
-				i.next(line[1:], done)
-			}()
-			return
+			d.refuse(o, refusal)
 		}
-		i.next(line[1:], done)
+		d.next(line[1:], done)
 	})
 }
 
-func (i *Inbox) poisonOne(o *taskv1.Observation, cause error) error {
+// refuse notes an observation that nobody can decide.
+func (d *delivery) refuse(o *taskv1.Observation, cause error) {
 	payload, err := proto.Marshal(&taskv1.Observations{Observations: []*taskv1.Observation{o}})
-	if err != nil {
-		return err
-	}
-	return i.poison(payload, cause)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = append(d.refused, poisoned(payload, errors.Join(cause, err)))
+}
+
+// poisoned is a message for the poison topic.
+func poisoned(payload []byte, cause error) *message.Message {
+	m := message.NewMessage(watermill.NewUUID(), payload)
+	m.Metadata.Set("reason", cause.Error())
+	return m
 }
 
 // poison keeps what nobody can decide, with its reason.
-func (i *Inbox) poison(payload []byte, cause error) error {
-	i.Log.Warn("observation refused", slog.Any("error", cause))
-	m := message.NewMessage("", payload)
-	m.Metadata.Set("reason", cause.Error())
-	return i.Poison.Publish(messages.TopicPoison, m)
+func (i *Inbox) poison(refused []*message.Message) error {
+	if len(refused) == 0 {
+		return nil
+	}
+	for _, m := range refused {
+		i.Log.Warn("observation refused", slog.String("reason", m.Metadata.Get("reason")))
+	}
+	return i.Poison.Publish(messages.TopicPoison, refused...)
 }

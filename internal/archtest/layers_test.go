@@ -26,6 +26,7 @@ var layers = []layer{
 	{"messages/...", []string{"messages/..."}, []string{protobuf, rpcTypes, "buf.build/go/protovalidate", "buf.build/gen/go/bufbuild/protovalidate/...", "github.com/google/uuid"}},
 	{"configs", nil, []string{"github.com/knadh/koanf/...", "go.yaml.in/yaml/v3"}},
 	{"internal/telemetry", nil, []string{"github.com/prometheus/...", "go.opentelemetry.io/..."}},
+	{"internal/schedule", []string{"internal/pool"}, nil},
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},
@@ -43,6 +44,8 @@ var layers = []layer{
 	{"actors/catalogue", []string{"messages/...", "actors/engine", "persistence", "actors/price", "actors/capacity", "internal/..."}, []string{watermill, protobuf}},
 	{"actors/overview", []string{"messages/...", "actors/engine", "persistence", "actors/price", "internal/..."}, []string{watermill, protobuf}},
 	{"actors", []string{"messages/...", "persistence", "actors/...", "internal/..."}, []string{protoactor, watermill, protobuf}},
+	// Tests alone import it.
+	{"actors/story", []string{"messages/...", "actors/entity"}, []string{protobuf, "github.com/cockroachdb/datadriven"}},
 	// A kind never imports a kind.
 	{kinds, []string{"messages/...", "actors/entity", "actors/ledger", "actors/price", "actors/capacity"}, []string{protobuf}},
 
