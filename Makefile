@@ -20,12 +20,14 @@ run: ## Run the marketplace on this machine, with nothing installed
 test: ## Run every test that takes minutes at most
 	tools/need $(NEEDS)
 	go test -race ./...
+	go test ./actors -run TestSimulation -seeds 1500
 	if [ -f bench/go.mod ]; then cd bench && go test -race ./...; fi
 
 .PHONY: test-long
 test-long: ## Run the tests that take hours, too (they are behind the build tag "long")
 	tools/need $(NEEDS)
 	go test -race -tags long -timeout 4h ./...
+	go test ./actors -run TestSimulation -seeds 100000 -timeout 4h
 
 .PHONY: lint
 lint: ## Read the code critically (the first time builds the reader, which takes minutes)

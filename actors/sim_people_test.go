@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -150,7 +151,7 @@ func (p *people) deployments() []*intent {
 
 // observe tells a node what it is like; news may come twice.
 func (p *people) observe(number int) {
-	body := &taskv1.ObserveNodeRequest{NodeId: fmt.Sprint(number), Node: &marketplacev1.Node{
+	body := &taskv1.ObserveNodeRequest{NodeId: strconv.Itoa(number), Node: &marketplacev1.Node{
 		NodeId: uint32(number), Status: marketplacev1.NodeStatus_NODE_STATUS_UP, Certified: number == 2 && p.sim.rand.IntN(2) == 0,
 		Total: &marketplacev1.Resources{Cru: 8, MruBytes: 12 << 30, SruBytes: 500 << 30},
 	}}

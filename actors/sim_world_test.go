@@ -1,12 +1,10 @@
 package actors_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -18,7 +16,6 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
-	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/memstore"
 )
@@ -39,6 +36,7 @@ type simulation struct {
 	calm    bool // nothing fails any more
 	steps   int
 	stats   map[string]int
+	traced  bool
 	trace   []string
 	wrong   []string
 }
@@ -79,9 +77,9 @@ func (p *process) living(fn func()) func() {
 	}
 }
 
-func newSimulation(seed uint64) *simulation {
+func newSimulation(seed uint64, traced bool) *simulation {
 	t := schedule.NewManual(seed, simStart)
-	s := &simulation{seed: seed, time: t, rand: t.Rand(), stats: map[string]int{}, kinds: map[string]*entity.Kind{}}
+	s := &simulation{seed: seed, time: t, rand: t.Rand(), traced: traced, stats: map[string]int{}, kinds: map[string]*entity.Kind{}}
 	for _, k := range actors.Kinds(s.terms()) {
 		s.kinds[k.Name] = k
 	}
@@ -131,12 +129,10 @@ func (s *simulation) storeStep(step func()) {
 // spawn starts a process.
 func (s *simulation) spawn() {
 	p := &process{sim: s, number: len(s.process)}
-	log := slog.New(slog.NewTextHandler(traceWriter{s}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))
+	log := slog.New(slog.DiscardHandler)
+	if s.traced {
+		log = slog.New(slog.NewTextHandler(traceWriter{s}, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	}
 	executors := map[protoreflect.FullName]entity.Executor{}
 	for _, name := range []protoreflect.FullName{"CreateContract", "DeployWorkload", "CancelContract"} {
 		executors["marketplace.task.v1."+name] = func(_ context.Context, _ string, task proto.Message) (proto.Message, error) { return s.grid.do(task) }
@@ -206,11 +202,6 @@ func (s *simulation) somewhere() *process {
 	return s.process[last]
 }
 
-// say adds a line to the trace.
-func (s *simulation) say(format string, args ...any) {
-	s.trace = append(s.trace, fmt.Sprintf("%9.3fs  %s", s.time.Now().Sub(simStart).Seconds(), fmt.Sprintf(format, args...)))
-}
-
 // fail notes that something is not as it must be.
 func (s *simulation) fail(format string, args ...any) {
 	s.say("WRONG: "+format, args...)
@@ -230,41 +221,4 @@ func (s *simulation) run(length time.Duration, act func()) {
 		s.time.Advance(max(next, time.Millisecond))
 		act()
 	}
-}
-
-// traceWriter puts what processes log into the trace.
-type traceWriter struct{ sim *simulation }
-
-func (w traceWriter) Write(line []byte) (int, error) {
-	w.sim.say("  %s", bytes.TrimSpace(line))
-	return len(line), nil
-}
-
-// sayCommit puts a commit that reaches the store into the trace.
-func (s *simulation) sayCommit(c *persistence.Commit) {
-	b := &journalv1.Batch{}
-	_ = proto.Unmarshal(c.Events, b)
-	var what []string
-	for _, r := range b.GetRecords() {
-		if a := r.GetAttempt(); a != nil {
-			what = append(what, "attempt of "+a.GetTaskId())
-		}
-		for _, e := range r.GetEvents() {
-			what = append(what, s.eventName(c.Entity.Kind, e))
-		}
-	}
-	s.say("  commit %s after %d (%s): %s", c.Entity, c.Expect, c.ID, strings.Join(what, ", "))
-}
-
-// eventName is the name of the event that bytes hold.
-func (s *simulation) eventName(kind string, event []byte) string {
-	m := map[string]proto.Message{"user": &journalv1.UserEvent{}, "deployment": &journalv1.DeploymentEvent{}, "node": &journalv1.NodeEvent{}, "broadcast": &journalv1.BroadcastEvent{}}[kind]
-	if proto.Unmarshal(event, m) != nil {
-		return "?"
-	}
-	r := m.ProtoReflect()
-	if f := r.WhichOneof(r.Descriptor().Oneofs().ByName("event")); f != nil {
-		return string(f.Name())
-	}
-	return "nothing"
 }

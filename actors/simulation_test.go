@@ -17,8 +17,8 @@ var (
 )
 
 // play plays a seed: trouble for a while, then calm, then everything is ended.
-func play(seed uint64) *simulation {
-	s := newSimulation(seed)
+func play(seed uint64, traced bool) *simulation {
+	s := newSimulation(seed, traced)
 	for n := range simNodes {
 		s.people.observe(n + 1)
 	}
@@ -52,7 +52,7 @@ func play(seed uint64) *simulation {
 // holds the books, the grid and the streams to what must be so.
 func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
-		s := play(*oneSeed)
+		s := play(*oneSeed, true)
 		t.Log("\n" + strings.Join(s.trace, "\n"))
 		if len(s.wrong) > 0 {
 			t.Errorf("seed %d: %v", s.seed, s.wrong)
@@ -61,13 +61,10 @@ func TestSimulation(t *testing.T) {
 	}
 	totals := map[string]int{}
 	for seed := range uint64(*allSeeds) {
-		s := play(seed + 1)
+		s := play(seed+1, false)
 		if len(s.wrong) > 0 {
-			t.Errorf("seed %d: %v\nplay it again: go test ./actors -run TestSimulation -seed %d -v\n…\n%s", s.seed, s.wrong[0], s.seed,
-				strings.Join(s.trace[max(0, len(s.trace)-40):], "\n"))
-			if t.Failed() {
-				return
-			}
+			trace := play(seed+1, true).trace
+			t.Fatalf("seed %d: %v\nplay it again: go test ./actors -run TestSimulation -seed %d -v\n…\n%s", s.seed, s.wrong[0], s.seed, strings.Join(trace[max(0, len(trace)-60):], "\n"))
 		}
 		for what, n := range s.stats {
 			totals[what] += n
@@ -91,7 +88,7 @@ func TestSimulation(t *testing.T) {
 
 // TestSimulationRepeats holds a seed to giving the same run twice.
 func TestSimulationRepeats(t *testing.T) {
-	a, b := play(7), play(7)
+	a, b := play(7, true), play(7, true)
 	if !slices.Equal(a.trace, b.trace) || a.steps != b.steps {
 		for i := range min(len(a.trace), len(b.trace)) {
 			if a.trace[i] != b.trace[i] {
