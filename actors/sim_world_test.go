@@ -37,9 +37,21 @@ type simulation struct {
 	steps   int
 	stats   map[string]int
 	traced  bool
+	rhythm  rhythm
 	trace   []string
 	wrong   []string
 }
+
+// rhythm is how often entities are written whole.
+type rhythm struct {
+	snapshotEvery int
+	idleAfter     time.Duration
+}
+
+var (
+	often = rhythm{7, 2 * time.Second}
+	never = rhythm{1_000_000, time.Hour}
+)
 
 // simScale is how many hours pass for the kinds while one passes for the rest.
 const simScale = 36_000
@@ -77,9 +89,9 @@ func (p *process) living(fn func()) func() {
 	}
 }
 
-func newSimulation(seed uint64, traced bool) *simulation {
+func newSimulation(seed uint64, traced bool, rhythm rhythm) *simulation {
 	t := schedule.NewManual(seed, simStart)
-	s := &simulation{seed: seed, time: t, rand: t.Rand(), traced: traced, stats: map[string]int{}, kinds: map[string]*entity.Kind{}}
+	s := &simulation{seed: seed, time: t, rand: t.Rand(), traced: traced, rhythm: rhythm, stats: map[string]int{}, kinds: map[string]*entity.Kind{}}
 	for _, k := range actors.Kinds(s.terms()) {
 		s.kinds[k.Name] = k
 	}
@@ -139,14 +151,14 @@ func (s *simulation) spawn() {
 	}
 	p.runtime = entity.NewRuntime(entity.Config{
 		Store: s.store, Executors: executors, Domain: domain{s.time}, Real: s.time, Scheduler: p, Random: s.rand.Uint64, Log: log, Shared: true,
-		SnapshotEvery: 7, ScanEvery: 200 * time.Millisecond, TaskGuard: 2 * time.Second,
+		SnapshotEvery: s.rhythm.snapshotEvery, ScanEvery: 200 * time.Millisecond, TaskGuard: 2 * time.Second,
 	})
 	var kinds []engine.Kind
 	for _, name := range []string{"user", "deployment", "node", "broadcast"} {
 		kinds = append(kinds, p.runtime.Kind(s.kinds[name]))
 	}
 	var err error
-	p.engine, err = engine.Start(engine.Config{IdleAfter: 2 * time.Second, Beat: 100 * time.Millisecond, Clock: s.time, Scheduler: p, Log: log, OnPush: p.push}, kinds, nil)
+	p.engine, err = engine.Start(engine.Config{IdleAfter: s.rhythm.idleAfter, Beat: 100 * time.Millisecond, Clock: s.time, Scheduler: p, Log: log, OnPush: p.push}, kinds, nil)
 	if err != nil {
 		s.say("process %d did not start: %v", p.number, err)
 		s.wrong = append(s.wrong, err.Error())

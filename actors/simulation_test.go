@@ -17,8 +17,8 @@ var (
 )
 
 // play plays a seed: trouble for a while, then calm, then everything is ended.
-func play(seed uint64, traced bool) *simulation {
-	s := newSimulation(seed, traced)
+func play(seed uint64, traced bool, rhythm rhythm) *simulation {
+	s := newSimulation(seed, traced, rhythm)
 	for n := range simNodes {
 		s.people.observe(n + 1)
 	}
@@ -52,7 +52,7 @@ func play(seed uint64, traced bool) *simulation {
 // holds the books, the grid and the streams to what must be so.
 func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
-		s := play(*oneSeed, true)
+		s := play(*oneSeed, true, often)
 		t.Log("\n" + strings.Join(s.trace, "\n"))
 		if len(s.wrong) > 0 {
 			t.Errorf("seed %d: %v", s.seed, s.wrong)
@@ -61,9 +61,9 @@ func TestSimulation(t *testing.T) {
 	}
 	totals := map[string]int{}
 	for seed := range uint64(*allSeeds) {
-		s := play(seed+1, false)
+		s := play(seed+1, false, often)
 		if len(s.wrong) > 0 {
-			trace := play(seed+1, true).trace
+			trace := play(seed+1, true, often).trace
 			t.Fatalf("seed %d: %v\nplay it again: go test ./actors -run TestSimulation -seed %d -v\n…\n%s", s.seed, s.wrong[0], s.seed, strings.Join(trace[max(0, len(trace)-60):], "\n"))
 		}
 		for what, n := range s.stats {
@@ -88,7 +88,7 @@ func TestSimulation(t *testing.T) {
 
 // TestSimulationRepeats holds a seed to giving the same run twice.
 func TestSimulationRepeats(t *testing.T) {
-	a, b := play(7, true), play(7, true)
+	a, b := play(7, true, often), play(7, true, often)
 	if !slices.Equal(a.trace, b.trace) || a.steps != b.steps {
 		for i := range min(len(a.trace), len(b.trace)) {
 			if a.trace[i] != b.trace[i] {

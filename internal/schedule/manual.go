@@ -88,7 +88,7 @@ type timer struct {
 }
 
 // timers is a heap, the earliest first.
-type timers []timer
+type timers []timer //nolint:recvcheck // the shape that container/heap asks for
 
 func (t timers) Len() int { return len(t) }
 func (t timers) Less(i, j int) bool {
