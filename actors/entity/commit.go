@@ -7,6 +7,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -102,6 +103,7 @@ func (e *entity) keep(d decision, command *journalv1.Command) {
 	}
 	e.memory.remember(command)
 	e.rt.counts.commands.Add(1)
+	fault.Point(fault.Decided)
 }
 
 // flush sets the next commit going if none is in flight.
@@ -152,6 +154,7 @@ func (e *entity) snapshot() []byte {
 }
 
 func (e *entity) submit(ctx actor.Context) {
+	fault.Point(fault.Sealed)
 	b, self, root := e.flight, ctx.Self(), ctx.ActorSystem().Root
 	e.rt.Store.Commit(&b.commit, func(err error) { root.Send(self, &committed{b, err}) })
 }
@@ -184,6 +187,7 @@ func (e *entity) committed(ctx actor.Context, m *committed) {
 
 // durable opens the gate of a batch and goes on with the next.
 func (e *entity) durable(ctx actor.Context, b *batch) {
+	fault.Point(fault.BeforeGate)
 	e.flight = nil
 	if b.commit.Events != nil {
 		e.version++
@@ -194,6 +198,7 @@ func (e *entity) durable(ctx actor.Context, b *batch) {
 		e.since = 0
 	}
 	e.release(ctx, b)
+	fault.Point(fault.AfterGate)
 	e.reconcile(ctx, b.tasks, b.number)
 	e.launch(ctx, b.number)
 	// After the release: a watch that began in b must be known when the next

@@ -16,6 +16,7 @@ import (
 
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -159,6 +160,9 @@ func (rt *Runtime) wakeDue() int {
 			rt.Log.ErrorContext(ctx, "due wake-ups not read", slog.Any("error", err))
 		}
 		return 0
+	}
+	if len(due) > 0 {
+		fault.Point(fault.Woken)
 	}
 	for _, e := range due {
 		rt.engine.Call(&clusterv1.Request{Kind: e.Kind, Id: e.ID, Method: wakeMethod, Subject: System}, scanLease, func(*clusterv1.Response) {})

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 )
@@ -155,6 +156,7 @@ func (e *entity) reported(ctx actor.Context, m *reported) {
 		return
 	}
 	e.keep(d, nil)
+	fault.Point(fault.Reported)
 	r.reported = e.next.number
 	e.flush(ctx)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -91,5 +92,8 @@ func (w *worker) execute(ctx context.Context) (result proto.Message, err error) 
 	if do == nil {
 		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "nobody executes %s", name(w.task))
 	}
-	return do(ctx, w.task.ID, w.task.Do)
+	fault.Point(fault.BeforeEffect)
+	result, err = do(ctx, w.task.ID, w.task.Do)
+	fault.Point(fault.AfterEffect)
+	return result, err
 }

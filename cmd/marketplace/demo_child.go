@@ -22,6 +22,7 @@ import (
 type child struct {
 	data      string
 	addresses Addresses // where it was reached first; it is started there again
+	dieAt     string    // where it dies by itself, for tests; empty: nowhere
 	process   *exec.Cmd
 	exited    chan struct{}
 }
@@ -38,7 +39,11 @@ func (c *child) start(ctx context.Context) error {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	_ = os.Remove(filepath.Join(c.data, listeningFile))
-	c.process = exec.CommandContext(ctx, self, "serve") //nolint:gosec // this program itself
+	args := []string{"serve"}
+	if c.dieAt != "" {
+		args = append(args, "--die-at", c.dieAt)
+	}
+	c.process = exec.CommandContext(ctx, self, args...) //nolint:gosec // this program itself
 	c.process.Stderr = os.Stderr
 	c.process.Env = append(os.Environ(),
 		"MARKETPLACE_DATA="+c.data, "MARKETPLACE_LOG_LEVEL=error",

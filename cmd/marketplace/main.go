@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 )
 
@@ -48,14 +49,27 @@ func command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); see configs/")
-	root.AddCommand(
-		&cobra.Command{
-			Use: "serve", Short: "Serve, the same as without a verb", Args: cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), file) },
-		},
-		demoCommand(),
-	)
+	root.AddCommand(serveCommand(&file), demoCommand())
 	return root
+}
+
+// serveCommand serves, and for tests may be told where to die.
+func serveCommand(file *string) *cobra.Command {
+	var dieAt string
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Serve, the same as without a verb", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dieAt != "" {
+				if err := fault.Arm(dieAt); err != nil {
+					return err
+				}
+			}
+			return serve(cmd.Context(), *file)
+		},
+	}
+	cmd.Flags().StringVar(&dieAt, "die-at", "", "end as by kill -9 at a point of the code, for example sealed#3")
+	cmd.Flags().Lookup("die-at").Hidden = true
+	return cmd
 }
 
 // serve runs the server until it is told to stop.

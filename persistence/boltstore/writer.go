@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
@@ -137,6 +138,7 @@ func (w *writer) flush() {
 // write stores the batch and answers everyone in it.
 func (w *writer) write() {
 	err := w.transact()
+	fault.Point(fault.AfterWrite)
 	if err == nil {
 		w.transactions.Add(1)
 		w.commits.Add(w.change.stored)
@@ -165,6 +167,7 @@ func (w *writer) transact() error {
 		// Nothing was handed to the file yet.
 		return fmt.Errorf("write a batch: %w: %w", persistence.ErrOverloaded, errors.Join(err, tx.Rollback()))
 	}
+	fault.Point(fault.BeforeWrite)
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit a transaction: %w: %w", w.outcome(number), err)
 	}
