@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,7 +101,11 @@ func (e *Engine) Ask(ctx context.Context, req *clusterv1.Request, timeout time.D
 
 func (e *Engine) send(c *call) {
 	pid, err := e.place(address{c.req.GetKind(), c.req.GetId()})
-	if err != nil {
+	switch {
+	case errors.Is(err, errStopped) && c.attempt > 0: // the attempt before may have been decided
+		c.done(timedOut())
+		return
+	case err != nil:
 		c.done(refusal(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, err.Error()))
 		return
 	}
@@ -118,7 +123,7 @@ func (e *Engine) again(c *call) {
 		return
 	}
 	next := &call{req: proto.CloneOf(c.req), attempt: c.attempt + 1, done: c.done}
-	time.AfterFunc(wait, func() { e.send(next) })
+	time.AfterFunc(wait, func() { e.send(next) }) //nolint:forbidigo // a pause between attempts; the deadline is by the clock
 }
 
 func timedOut() *clusterv1.Response {
