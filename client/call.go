@@ -4,13 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/coder/websocket"
+	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-
-	"google.golang.org/genproto/googleapis/rpc/status"
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
 )
@@ -112,15 +113,13 @@ func (c *Client) write(ws *websocket.Conn, b []byte) {
 // resend returns what the last connection left unanswered, the oldest first.
 func (c *Client) resend() [][]byte {
 	var frames [][]byte
-	for id := uint64(1); id <= c.next && len(c.calls) > 0; id++ {
-		if one := c.calls[id]; one != nil && len(frames) < len(c.calls) {
-			frames = append(frames, one.frame)
-		}
+	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
+		frames = append(frames, c.calls[id].frame)
 	}
 	watches := c.watches
 	c.watches = map[uint64]*watch{}
-	for _, w := range watches {
-		frames = append(frames, c.subscribe(w))
+	for _, id := range slices.Sorted(maps.Keys(watches)) {
+		frames = append(frames, c.subscribe(watches[id]))
 	}
 	return frames
 }

@@ -65,6 +65,7 @@ type Client struct {
 	watches map[uint64]*watch // by the id of the request that subscribed last
 	failure error             // why there will be no connection any more
 	hint    time.Duration     // when the server said to come back
+	token   string            // that the last connection was made with
 }
 
 // readLimit is the largest message that a server sends.
@@ -90,10 +91,12 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	return cl, nil
 }
 
-// Close ends the client. Calls that wait end with ErrClosed.
+// Close ends the client. Calls and watches that wait end with ErrClosed.
 func (c *Client) Close() {
-	c.fail(ErrClosed)
 	c.mu.Lock()
+	if c.failure == nil {
+		c.failure = ErrClosed
+	}
 	ws := c.ws
 	c.mu.Unlock()
 	c.quit()
@@ -105,10 +108,15 @@ func (c *Client) Close() {
 
 // connect makes one connection.
 func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
 	token, err := c.config.Token(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("get an access token: %w", err)
 	}
+	c.mu.Lock()
+	c.token = token
+	c.mu.Unlock()
 	ws, resp, err := websocket.Dial(ctx, c.config.URL, &websocket.DialOptions{
 		Subprotocols: []string{Subprotocol}, HTTPHeader: http.Header{"Authorization": {"Bearer " + token}},
 	})
@@ -122,13 +130,17 @@ func (c *Client) connect(ctx context.Context) (*websocket.Conn, error) {
 	return ws, nil
 }
 
+// connectWithin bounds a handshake, the token's getting included.
+const connectWithin = 15 * time.Second
+
 // live uses one connection after the other until the client is closed.
 func (c *Client) live(ws *websocket.Conn) {
+	defer func() { c.fail(ErrClosed) }() // here, where watches are told everything else
 	for attempt := 0; ; {
 		if ws != nil {
-			began := time.Now()
+			began := time.Now() //nolint:forbidigo // how long the connection lasted
 			c.use(ws)
-			if time.Since(began) > time.Second {
+			if time.Since(began) > time.Second { //nolint:forbidigo // as above
 				attempt = 0
 			}
 		}
@@ -158,7 +170,12 @@ func (c *Client) pause(attempt int) bool {
 	if wait == 0 {
 		wait = rand.N(min(firstPause<<min(attempt, 16), c.config.MaxPause)) + 1 //nolint:gosec // spreads reconnects, guards nothing
 	}
-	t := time.NewTimer(wait)
+	return c.wait(wait)
+}
+
+// wait waits; false when the client was closed.
+func (c *Client) wait(d time.Duration) bool {
+	t := time.NewTimer(d) //nolint:forbidigo // spreads what is asked again
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -201,8 +218,10 @@ const codeExpired = 4500
 
 // expired says whether the token that the server refused is all there is.
 func (c *Client) expired() bool {
-	_, err := c.config.Token(c.ctx)
-	return err != nil
+	token, err := c.config.Token(c.ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return err != nil || token == c.token
 }
 
 func (c *Client) failed() error {
@@ -211,12 +230,13 @@ func (c *Client) failed() error {
 	return c.failure
 }
 
-// fail ends every call and watch, once.
+// fail ends every call and watch. The first failure is the one that is told.
 func (c *Client) fail(err error) {
 	c.mu.Lock()
 	if c.failure == nil {
 		c.failure = err
 	}
+	err = c.failure
 	calls, watches := c.calls, c.watches
 	c.calls, c.watches = map[uint64]*call{}, map[uint64]*watch{}
 	c.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/coder/websocket"
@@ -163,6 +164,8 @@ func (c *Client) answered(in *incoming) {
 	case one != nil:
 		one.answer <- reply{result: in.Result, position: in.Meta.Position, err: err}
 	case w == nil:
+	case err != nil && retryable(err): // it is about the moment: the watch goes on
+		c.done.Go(func() { c.askAgain(w, *in.ID) })
 	case err != nil:
 		c.mu.Lock()
 		delete(c.watches, *in.ID)
@@ -174,6 +177,31 @@ func (c *Client) answered(in *incoming) {
 			w.name, w.position = s.Subscription, s.Position
 			w.tell(Event{Begun: true, Recovered: s.Recovered, Position: s.Position})
 		}
+	}
+}
+
+// retryable says whether a refusal is about the moment.
+func retryable(err error) bool {
+	var known *messages.Error
+	return errors.As(err, &known) && messages.Rule(known.Reason).GetRetry()
+}
+
+// askAgain asks anew for a watch that was refused for the moment, unless it was
+// stopped meanwhile or asked for with another connection.
+func (c *Client) askAgain(w *watch, id uint64) {
+	if !c.wait(firstPause + rand.N(firstPause)) { //nolint:gosec // spreads questions, guards nothing
+		return
+	}
+	c.mu.Lock()
+	if c.watches[id] != w {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.watches, id)
+	b, ws := c.subscribe(w), c.ws
+	c.mu.Unlock()
+	if ws != nil {
+		c.write(ws, b)
 	}
 }
 
@@ -232,11 +260,10 @@ func (c *Client) ended(w *watch, f *failure) {
 	if f != nil {
 		err = refusal(f.Data, f.Message)
 	}
-	var known *messages.Error
 	c.mu.Lock()
 	delete(c.watches, w.id)
 	var again []byte
-	if errors.As(err, &known) && messages.Rule(known.Reason).GetRetry() {
+	if retryable(err) {
 		again = c.subscribe(w)
 	}
 	ws := c.ws

@@ -32,38 +32,38 @@ const (
 	codeInvalid = -32600
 )
 
-// notRequest says why a frame is no JSON-RPC request.
-type notRequest struct {
+// requestError says why a frame is no JSON-RPC request.
+type requestError struct {
 	code int
 	text string
 }
 
 // Error returns the sentence.
-func (n *notRequest) Error() string { return n.text }
+func (n *requestError) Error() string { return n.text }
 
-// parseEnvelope splits a frame. A frame that is no JSON-RPC request gives a *notRequest.
+// parseEnvelope splits a frame. A frame that is no JSON-RPC request gives a *requestError.
 func parseEnvelope(frame []byte) (envelope, error) {
 	var e envelope
 	switch {
 	case !utf8.Valid(frame):
-		return e, &notRequest{codeParse, "the frame is not UTF-8"}
+		return e, &requestError{codeParse, "the frame is not UTF-8"}
 	case !json.Valid(frame):
-		return e, &notRequest{codeParse, "the frame is not JSON"}
+		return e, &requestError{codeParse, "the frame is not JSON"}
 	}
 	s := scanner{data: frame}
 	s.space()
 	switch s.peek() {
 	case '{':
 	case '[':
-		return e, &notRequest{codeInvalid, "batches are not taken: send the requests one by one, without waiting"}
+		return e, &requestError{codeInvalid, "batches are not taken: send the requests one by one, without waiting"}
 	default:
-		return e, &notRequest{codeInvalid, "the frame is not a JSON-RPC request"}
+		return e, &requestError{codeInvalid, "the frame is not a JSON-RPC request"}
 	}
 	if !s.members(e.take) {
-		return e, &notRequest{codeInvalid, "the frame is nested too deeply"}
+		return e, &requestError{codeInvalid, "the frame is nested too deeply"}
 	}
 	if string(e.version) != `"2.0"` {
-		return e, &notRequest{codeInvalid, `"jsonrpc" must be "2.0"`}
+		return e, &requestError{codeInvalid, `"jsonrpc" must be "2.0"`}
 	}
 	return e, nil
 }
@@ -89,16 +89,16 @@ func (s *scanner) space() {
 
 // take keeps a member of the frame.
 func (e *envelope) take(key, value []byte) {
-	switch string(key) {
-	case `"jsonrpc"`:
+	switch string(plain(key)) {
+	case "jsonrpc":
 		e.version = value
-	case `"id"`:
+	case "id":
 		e.id = value
-	case `"method"`:
+	case "method":
 		e.method = value
-	case `"meta"`:
+	case "meta":
 		e.meta = value
-	case `"params"`:
+	case "params":
 		e.params = value
 	}
 }
@@ -198,6 +198,24 @@ func text(raw []byte) (string, bool) {
 	return s, err == nil
 }
 
+// plain returns a key without its quotes, and without escapes if it has some.
+func plain(key []byte) []byte {
+	if bytes.IndexByte(key, '\\') < 0 {
+		return key[1 : len(key)-1]
+	}
+	s, _ := text(key)
+	return []byte(s)
+}
+
+// quote returns text as JSON.
+func quote(text string) string {
+	b, err := json.Marshal(text) //nolint:forbidigo // one string
+	if err != nil {
+		return `""`
+	}
+	return string(b)
+}
+
 // parseMeta reads what JSON-RPC lacks.
 func parseMeta(raw []byte) (m meta, ok bool) {
 	if len(raw) == 0 {
@@ -209,10 +227,10 @@ func parseMeta(raw []byte) (m meta, ok bool) {
 	s, ok := scanner{data: raw}, true
 	s.members(func(key, value []byte) {
 		var known bool
-		switch string(key) {
-		case `"commandId"`:
+		switch string(plain(key)) {
+		case "commandId":
 			m.CommandID, known = text(value)
-		case `"traceparent"`:
+		case "traceparent":
 			m.Traceparent, known = text(value)
 		default:
 			known = true
@@ -250,11 +268,7 @@ func appendFailure(to, id []byte, code int, e *messages.Error) []byte {
 // appendErrorObject appends a JSON-RPC error object whose data is the status.
 func appendErrorObject(to []byte, code int, s *status.Status) []byte {
 	to = append(strconv.AppendInt(append(to, `{"code":`...), int64(code), 10), `,"message":`...)
-	message, err := json.Marshal(s.GetMessage()) //nolint:forbidigo // one string
-	if err != nil {
-		message = []byte(`""`)
-	}
-	to = append(append(to, message...), `,"data":`...)
+	to = append(append(to, quote(s.GetMessage())...), `,"data":`...)
 	data, err := messages.AppendJSON(nil, s)
 	if err != nil {
 		data = []byte("{}")

@@ -29,6 +29,7 @@ type conn struct {
 	mu       sync.Mutex
 	queue    []byte
 	draining bool // a writer goroutine exists
+	closing  bool // a close frame was the last that is said
 	dead     bool
 }
 
@@ -159,8 +160,21 @@ func (c *conn) attempt(b []byte) (int, error) {
 func (c *conn) send(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.write(b)
+}
+
+// last is send for a close frame: nothing is said after it.
+func (c *conn) last(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.write(b)
+	c.closing = true
+}
+
+// write is called with the lock.
+func (c *conn) write(b []byte) {
 	switch {
-	case c.dead:
+	case c.dead || c.closing:
 		return
 	case c.draining:
 		if len(c.queue)+len(b) <= c.limit {

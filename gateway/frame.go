@@ -28,7 +28,7 @@ func appendHeader(to []byte, first byte, n int) []byte {
 	to = append(to, first)
 	switch {
 	case n < 126:
-		return append(to, byte(n))
+		return append(to, byte(n)) //nolint:gosec // less than 126
 	case n < 1<<16:
 		return append(to, 126, byte(n>>8), byte(n)) //nolint:gosec // cut to bytes on purpose
 	default:

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,8 +127,10 @@ type Stats struct {
 
 // New returns a Gateway; Start sets it going.
 func New(c Config) *Gateway {
-	g := &Gateway{limits: c.Limits.withDefaults(), verify: c.Verify, clock: c.Clock, log: c.Log, origins: c.Origins,
-		hosts: map[string]bool{}, sessions: map[*Session]struct{}{}, slow: closeFrame(CodeSlow, "reading too slowly; come back and resume")}
+	g := &Gateway{
+		limits: c.Limits.withDefaults(), verify: c.Verify, clock: c.Clock, log: c.Log, origins: c.Origins,
+		hosts: map[string]bool{}, sessions: map[*Session]struct{}{}, slow: closeFrame(CodeSlow, "reading too slowly; come back and resume"),
+	}
 	if g.clock == nil {
 		g.clock = clock.Real{}
 	}
@@ -139,7 +142,7 @@ func New(c Config) *Gateway {
 		hosts = []string{"localhost", "127.0.0.1", "::1"}
 	}
 	for _, h := range hosts {
-		g.hosts[h] = true
+		g.hosts[strings.ToLower(h)] = true
 	}
 	g.hub = newHub(g)
 	return g
@@ -244,6 +247,6 @@ func (g *Gateway) WebSocket() http.Handler {
 		s.conn, s.ws = h.conn, ws
 		// The authentication has a goroutine of its own, whose stack may grow
 		// and dies with it.
-		go s.open(bearer(r)) //nolint:gosec // the session outlives the handshake's request
+		go s.open(bearer(r)) //nolint:gosec,contextcheck // the session outlives the handshake's request
 	})
 }

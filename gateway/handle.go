@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
@@ -31,17 +33,21 @@ const (
 func (s *Session) handle(out, frame []byte) []byte {
 	s.gateway.counts.requests.Add(1)
 	e, err := parseEnvelope(frame)
-	if not, ok := errors.AsType[*notRequest](err); ok {
-		s.conn.send(appendFailure(nil, nil, not.code, malformed("%s", not.text)))
+	if not, ok := errors.AsType[*requestError](err); ok {
+		s.conn.send(appendFailure(out, nil, not.code, malformed("%s", not.text))) // behind what was answered
 		s.close(CodeProtocol, not.text)
-		return out
+		return nil
 	}
 	method, ok := text(e.method)
-	if method == cancelMethod {
+	limited := s.pay() // whatever it is that came
+	switch {
+	case method == cancelMethod:
 		s.cancel(e.params)
 		return out
-	}
-	switch {
+	case limited != nil && !checkID(e.id):
+		return appendError(out, nil, limited)
+	case limited != nil:
+		return appendError(out, bytes.Clone(e.id), limited)
 	case !checkID(e.id):
 		return appendFailure(out, nil, codeInvalid, malformed("id must be a string of at most %d bytes or an integer from 0 to 2^53", maxID))
 	case !ok:
@@ -71,8 +77,8 @@ func (s *Session) tell(method string, err error) *messages.Error {
 	return messages.AsError(err)
 }
 
-// begin takes a place for a request, or refuses it.
-func (s *Session) begin(id []byte) error {
+// pay takes what a frame costs, or refuses it.
+func (s *Session) pay() *messages.Error {
 	l := s.gateway.limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,6 +91,14 @@ func (s *Session) begin(id []byte) error {
 		return e
 	}
 	s.refused = 0
+	return nil
+}
+
+// begin takes a place for a request, or refuses it.
+func (s *Session) begin(id []byte) error {
+	l := s.gateway.limits
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.pending) >= l.InFlight {
 		e := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, "more than %d requests wait for their answers", l.InFlight)
 		e.Retry = 10 * time.Millisecond
@@ -151,17 +165,26 @@ func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte,
 // after lets an answer go behind the pushes that its actor said before it.
 func (s *Session) after(a topicAddress, it item) {
 	s.mu.Lock()
-	var behind *topic
+	var streams []*topic
 	for _, t := range s.watching {
 		if t.key.topicAddress == a {
-			behind = t
-			break
+			streams = append(streams, t)
 		}
 	}
 	s.mu.Unlock()
-	if behind == nil || !behind.then(func() { s.push(it) }) {
-		s.push(it)
+	// In one order for all answers, so that none overtakes another.
+	slices.SortFunc(streams, func(a, b *topic) int { return strings.Compare(a.key.method, b.key.method) })
+	s.behind(streams, it)
+}
+
+// behind lets an answer go when each of the streams has said what it had to say.
+func (s *Session) behind(streams []*topic, it item) {
+	for i, t := range streams {
+		if t.then(func() { s.behind(streams[i+1:], it) }) {
+			return
+		}
 	}
+	s.push(it)
 }
 
 // answerItself answers the session's own methods.
@@ -199,7 +222,7 @@ func (s *Session) reply(out []byte, it item) []byte {
 		if it.answer.GetError().GetCode() == int32(code.Code_NOT_FOUND) {
 			l := s.gateway.limits
 			s.mu.Lock()
-			s.bucket.take(missCost, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli())
+			s.bucket.charge(missCost, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli())
 			s.mu.Unlock()
 		}
 		return appendError(out, it.id, s.tell(it.method.Path, err))
@@ -220,11 +243,7 @@ func (s *Session) cancel(params []byte) {
 	if json.Unmarshal(params, &p) != nil { //nolint:forbidigo // the frame's own part, not a protocol message
 		return
 	}
-	s.mu.Lock()
-	t := s.watching[string(p.ID)]
-	delete(s.watching, string(p.ID))
-	s.mu.Unlock()
-	if t != nil {
+	if t := s.takeWatch(p.ID); t != nil {
 		t.leave(s)
 	}
 }

@@ -120,6 +120,9 @@ func (g *Gateway) paramsHTTP(w http.ResponseWriter, r *http.Request, m *messages
 func queryJSON(m *messages.Method, query map[string][]string) ([]byte, error) {
 	root := map[string]any{}
 	for path, values := range query {
+		if len(values) != 1 {
+			return nil, malformed("%q is given %d times", path, len(values))
+		}
 		at, fields := root, m.Request().ProtoReflect().Descriptor().Fields()
 		names := strings.Split(path, ".")
 		for i, name := range names {
@@ -127,12 +130,17 @@ func queryJSON(m *messages.Method, query map[string][]string) ([]byte, error) {
 			switch {
 			case f == nil:
 				return nil, malformed("unknown field %q", path)
+			case i == len(names)-1 && at[name] != nil:
+				return nil, malformed("%q is a value and has fields", path)
 			case i == len(names)-1:
 				at[name] = queryValue(f, values[0])
 			case f.Kind() != protoreflect.MessageKind:
 				return nil, malformed("%q has no fields", name)
 			default:
 				inner, ok := at[name].(map[string]any)
+				if !ok && at[name] != nil {
+					return nil, malformed("%q is a value and has fields", path)
+				}
 				if !ok {
 					inner = map[string]any{}
 					at[name] = inner

@@ -102,7 +102,7 @@ func (h *Hub) hold(k topicKey, m *messages.Method) *topic {
 	defer s.mu.Unlock()
 	t := s.topics[k]
 	if t == nil {
-		t = &topic{hub: h, key: k, method: m}
+		t = &topic{hub: h, key: k, method: m, quoted: quote(k.kind + "/" + k.id)}
 		s.topics[k] = t
 	}
 	t.holders++

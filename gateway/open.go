@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -35,18 +36,20 @@ func (g *Gateway) hostAllowed(r *http.Request) bool {
 	if err != nil {
 		host = r.Host
 	}
-	return g.hosts[strings.Trim(host, "[]")]
+	return g.hosts[strings.ToLower(strings.Trim(host, "[]"))]
 }
 
 // open signs a connection in: by the token of its handshake, else by that of
 // its first frame, which must come in time.
 func (s *Session) open(token string) {
+	l := s.gateway.limits
 	s.work = s.run
-	s.ws.SetReadLimit(int64(s.gateway.limits.FrameBytes)) // beyond it the library closes with 1009
+	s.ws.SetReadLimit(int64(l.FrameBytes))                                               // beyond it the library closes with 1009
+	s.patient = l.PingAfter.Milliseconds() - rand.Int64N(l.PingAfter.Milliseconds()/4+1) //nolint:gosec // spreads pings, guards nothing
 	s.heard()
 	var id []byte
 	if token == "" {
-		late := time.AfterFunc(s.gateway.limits.OpenWithin, func() { //nolint:forbidigo // a limit of the connection
+		late := time.AfterFunc(l.OpenWithin, func() { //nolint:forbidigo // a limit of the connection
 			s.close(CodeNotOpened, "session/open did not come in time")
 		})
 		var ok bool

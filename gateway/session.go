@@ -29,12 +29,14 @@ type Session struct {
 	pingMS  atomic.Int64 // when it was pinged since; 0: it was not
 	begunMS atomic.Int64 // when the message that is being read began; 0: none is
 	work    func()       // s.run, bound once
+	patient int64        // silence before a ping, in milliseconds: each session's own
 
 	mu       sync.Mutex
 	who      Principal
 	noticed  bool // session/expiring was said
 	inbox    []item
-	spare    []item // the last inbox, to be used again
+	room     *sync.Cond // the reader waits here while the inbox is full; nil until it did
+	spare    []item     // the last inbox, to be used again
 	working  bool
 	closed   bool
 	pending  map[string]struct{} // ids of requests without their answer
@@ -63,12 +65,32 @@ func (s *Session) push(it item) {
 	}
 }
 
+// pushFrame is push for the reader, which waits while the inbox is full: who
+// sends faster than is worked off is not read from.
+func (s *Session) pushFrame(frame *[]byte) {
+	s.mu.Lock()
+	for len(s.inbox) >= inboxLimit {
+		if s.room == nil {
+			s.room = sync.NewCond(&s.mu)
+		}
+		s.room.Wait()
+	}
+	s.mu.Unlock()
+	s.push(item{frame: frame})
+}
+
+// inboxLimit is how many frames wait for the worker.
+const inboxLimit = 256
+
 // run is the worker.
 func (s *Session) run() {
 	for {
 		s.mu.Lock()
 		items := s.inbox
 		s.inbox, s.spare = s.spare, nil
+		if s.room != nil {
+			s.room.Signal()
+		}
 		if len(items) == 0 {
 			s.working = false
 			s.mu.Unlock()
@@ -117,7 +139,7 @@ func (s *Session) read() {
 			s.close(CodeProtocol, "frames are text")
 			return
 		}
-		s.push(item{frame: frame})
+		s.pushFrame(frame)
 	}
 }
 
@@ -163,7 +185,7 @@ func (s *Session) look(now time.Time) {
 			s.close(CodeNoPong, "no answer to a ping")
 			return
 		}
-	} else if ms-s.heardMS.Load() > l.PingAfter.Milliseconds() {
+	} else if ms-s.heardMS.Load() > s.patient {
 		s.pingMS.Store(ms)
 		s.conn.send(pingFrame)
 	}
@@ -195,8 +217,8 @@ const closeWithin = time.Second
 
 // close says why and hangs up.
 func (s *Session) close(code Code, reason string) {
-	s.conn.send(closeFrame(code, reason))
-	time.AfterFunc(closeWithin, func() { _ = s.conn.Conn.Close() }) //nolint:forbidigo // a limit of the socket
+	s.conn.last(closeFrame(code, reason))
+	time.AfterFunc(closeWithin, func() { _ = s.conn.Close() }) //nolint:forbidigo // a limit of the socket
 }
 
 // leave closes after a moment, or later when requests are still open.

@@ -43,62 +43,75 @@ func (s *Session) subscribe(id []byte, m *messages.Method, req *clusterv1.Reques
 		}
 		from.Resume, from.Epoch, from.Version = true, p.epoch, p.version
 	}
-	key := topicKey{topicAddress{req.GetKind(), req.GetId()}, m.Name}
-	if err := s.mayWatch(key); err != nil {
-		return err
-	}
 	payload, err := wire.Marshal(from)
 	if err != nil {
 		return fmt.Errorf("encode a watch: %w", err)
 	}
 	req.Payload = payload
-	t := s.gateway.hub.hold(key, m)
+	t := s.gateway.hub.hold(topicKey{topicAddress{req.GetKind(), req.GetId()}, m.Name}, m)
+	if err := s.watch(id, t); err != nil {
+		s.gateway.hub.drop(t)
+		return err
+	}
 	s.gateway.actors.Call(req, s.gateway.limits.CallTimeout, func(r *clusterv1.Response) {
 		// Here, on the actor's goroutine: what it pushed before this answer is
 		// queued, what comes after is not.
 		watching := &clusterv1.Watching{}
 		if r.GetError() != nil || proto.Unmarshal(r.GetPayload(), watching) != nil {
-			s.gateway.hub.drop(t)
+			if s.takeWatch(id) == t {
+				s.gateway.hub.drop(t)
+			}
 			s.push(item{id: id, method: m, answer: r})
 			return
 		}
-		if !s.watch(id, t) {
-			s.gateway.hub.drop(t)
-			return
-		}
+		s.finish(id)
 		t.join(s, id, watching)
 	})
 	return nil
 }
 
-// mayWatch says whether the session may hear one more stream.
-func (s *Session) mayWatch(key topicKey) error {
+// watch notes a stream from the question on, so that a second question, a
+// cancelling and the end of the session find it; it is heard once it has joined.
+func (s *Session) watch(id []byte, t *topic) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.watching) >= s.gateway.limits.Subscriptions {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOO_MANY_SUBSCRIPTIONS, "a connection hears at most %d streams", s.gateway.limits.Subscriptions)
 	}
-	for other, t := range s.watching {
-		if t.key == key {
+	for other, watched := range s.watching {
+		if watched.key == t.key {
 			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "request %s of this connection watches it already", other)
 		}
 	}
-	return nil
-}
-
-// watch notes a stream; false when the session has ended meanwhile.
-func (s *Session) watch(id []byte, t *topic) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.pending, string(id))
 	if s.closed {
-		return false
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "the connection has ended")
 	}
 	if s.watching == nil {
 		s.watching = map[string]*topic{}
 	}
 	s.watching[string(id)] = t
-	return true
+	return nil
+}
+
+// takeWatch forgets the stream that a request began, and returns it.
+func (s *Session) takeWatch(id []byte) *topic {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.watching[string(id)]
+	delete(s.watching, string(id))
+	return t
+}
+
+// hears says whether the session wants a stream still.
+func (s *Session) hears(t *topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, watched := range s.watching {
+		if watched == t {
+			return true
+		}
+	}
+	return false
 }
 
 // unwatch forgets a stream that has ended.

@@ -25,9 +25,11 @@ type topic struct {
 	hub     *Hub
 	key     topicKey
 	method  *messages.Method
-	holders int // sessions that hear it or asked to; under the shard's lock
+	quoted  string // its name, as JSON
+	holders int    // sessions that hear it or asked to; under the shard's lock
 
 	mu       sync.Mutex
+	renewing bool            // a renewal is on its way
 	joined   bool            // somebody hears it; until then there is no position, and 0 is one
 	over     *messages.Error // why the stream has ended, if it has
 	at       position
@@ -51,8 +53,6 @@ const inline = 8
 // internalSubject is who the hub is to actors.
 const internalSubject = "$gateway"
 
-func (t *topic) name() string { return t.key.kind + "/" + t.key.id }
-
 // join answers the subscription of a session and lets it hear what follows.
 //
 // Every push names the position before it, and every session of a topic is at
@@ -68,24 +68,50 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 		s.conn.send(appendError(nil, id, over))
 		return
 	}
-	behind := len(w.GetFrames()) > 0 && w.GetFrames()[len(w.GetFrames())-1].GetVersion() > t.at.version
-	if !t.joined || t.at.epoch != w.GetEpoch() || behind {
-		t.joined, t.at = true, position{w.GetEpoch(), w.GetVersion()}
-	}
+	caught := t.catchUp(w)
 	start := t.at // where the session is before the frames that follow
 	if len(w.GetFrames()) > 0 {
 		start = position{w.GetEpoch(), w.GetFrames()[0].GetPrevious()}
 	}
-	frames := appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":"`+t.name()+`","recovered":`+
+	frames := appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":`+t.quoted+`,"recovered":`+
 		strconv.FormatBool(w.GetRecovered())+`,"position":"`+start.String()+`"}}`))
 	for i, f := range w.GetFrames() {
 		version := f.GetVersion()
-		if i == len(w.GetFrames())-1 {
+		if i == len(w.GetFrames())-1 && version < t.at.version {
 			version = t.at.version
 		}
 		frames = t.appendPush(frames, position{w.GetEpoch(), f.GetPrevious()}, position{w.GetEpoch(), version}, f.GetPayload())
 	}
+	if len(caught) > 0 { // the others first, so that all are at one position
+		t.steps = append(t.steps, step{frames: caught})
+	}
 	t.queue(step{frames: frames, join: s})
+}
+
+// catchUp moves the topic to where an answer is, and returns what those who
+// hear it already must hear for that. It is called with the lock.
+//
+// When the topic lacks something that is not in the answer either, it stays
+// where it is: it asks, and whoever is ahead of it notices by the position.
+func (t *topic) catchUp(w *clusterv1.Watching) (frames []byte) {
+	if !t.joined || t.at.epoch != w.GetEpoch() {
+		t.joined, t.at = true, position{w.GetEpoch(), w.GetVersion()}
+		return nil
+	}
+	for _, f := range w.GetFrames() {
+		if f.GetVersion() <= t.at.version {
+			continue
+		}
+		if t.method.Stream == optionsv1.Stream_STREAM_EVENT && f.GetPrevious() > t.at.version {
+			t.hub.counts.gaps.Add(1)
+			pool.Go(t.renew)
+			return frames
+		}
+		previous := t.at
+		t.at.version = f.GetVersion()
+		frames = t.appendPush(frames, previous, t.at, f.GetPayload())
+	}
+	return frames
 }
 
 // leave lets a session go.
@@ -133,8 +159,8 @@ func (t *topic) appendPush(to []byte, previous, at position, payload []byte) []b
 		return to
 	}
 	b := make([]byte, 0, 512)
-	b = append(append(append(b, `{"jsonrpc":"2.0","method":"`...), t.method.Path...), `","params":{"subscription":"`...)
-	b = append(append(b, t.name()...), `","position":"`...)
+	b = append(append(append(b, `{"jsonrpc":"2.0","method":"`...), t.method.Path...), `","params":{"subscription":`...)
+	b = append(append(b, t.quoted...), `,"position":"`...)
 	b = append(append(b, at.String()...), `","previous":"`...)
 	b = append(append(b, previous.String()...), `","result":`...)
 	b, err := messages.AppendJSON(b, body)
@@ -191,7 +217,9 @@ func (t *topic) do(s *step) {
 		s.run()
 	case s.join != nil:
 		s.join.conn.send(s.frames)
-		t.subscribers = append(t.subscribers, s.join)
+		if s.join.hears(t) { // it may have cancelled meanwhile, or ended
+			t.subscribers = append(t.subscribers, s.join)
+		}
 	case s.leave != nil:
 		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
 	default:
@@ -211,9 +239,10 @@ func (t *topic) do(s *step) {
 // renew prolongs the watch and takes what was missed.
 func (t *topic) renew() {
 	t.mu.Lock()
-	at, joined := t.at, t.joined
+	at, idle := t.at, !t.joined || t.renewing
+	t.renewing = t.renewing || !idle
 	t.mu.Unlock()
-	if !joined {
+	if idle {
 		return
 	}
 	payload, err := wire.Marshal(&clusterv1.Watch{Resume: true, Epoch: at.epoch, Version: at.version, Renewal: true})
@@ -223,6 +252,9 @@ func (t *topic) renew() {
 	req := &clusterv1.Request{Kind: t.key.kind, Id: t.key.id, Method: t.key.method, Payload: payload, Subject: internalSubject}
 	g := t.hub.gateway
 	g.actors.Call(req, g.limits.CallTimeout, func(r *clusterv1.Response) {
+		t.mu.Lock()
+		t.renewing = false
+		t.mu.Unlock()
 		w := &clusterv1.Watching{}
 		if r.GetError() != nil {
 			if e := messages.FromStatus(r.GetError()); !messages.Rule(e.Reason).GetRetry() {
@@ -257,7 +289,7 @@ func (t *topic) renewed(w *clusterv1.Watching) {
 // end tells every session that the stream is over.
 func (t *topic) end(e *messages.Error) {
 	t.hub.forget(t)
-	b := []byte(`{"jsonrpc":"2.0","method":"` + t.method.Path + `","params":{"subscription":"` + t.name() + `","end":true,"error":`)
+	b := []byte(`{"jsonrpc":"2.0","method":"` + t.method.Path + `","params":{"subscription":` + t.quoted + `,"end":true,"error":`)
 	b = append(appendErrorObject(b, messages.JSONRPCCode(e.Reason), e.Status()), `}}`...)
 	t.mu.Lock()
 	t.joined, t.over = false, e

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -102,7 +103,11 @@ func (e *Engine) Ask(ctx context.Context, req *clusterv1.Request, timeout time.D
 
 func (e *Engine) send(c *call) {
 	pid, err := e.place(address{c.req.GetKind(), c.req.GetId()})
-	if err != nil {
+	switch {
+	case errors.Is(err, errStopped) && c.attempt > 0: // the attempt before may have been decided
+		c.done(timedOut())
+		return
+	case err != nil:
 		c.done(refusal(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, err.Error()))
 		return
 	}

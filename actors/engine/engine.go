@@ -26,6 +26,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,6 +101,9 @@ func Start(config Config, kinds []Kind, readers map[string]Reader) (*Engine, err
 	e.root = e.system.Root.Copy().WithGuardian(stopping{})
 	e.system.EventStream.Subscribe(func(event any) {
 		if d, ok := event.(*actor.DeadLetterEvent); ok {
+			if req, ok := d.Message.(*clusterv1.Request); ok { // whoever went without a word is not asked again
+				e.places.forget(address{req.GetKind(), req.GetId()}, d.PID)
+			}
 			bounce(e.system, d.Sender, d.Message)
 		}
 	})
@@ -116,19 +121,44 @@ func Start(config Config, kinds []Kind, readers map[string]Reader) (*Engine, err
 	return e, nil
 }
 
-// Stop stops every actor and waits until all have stopped or ctx ends. The
+// Stop stops every actor and waits until all have stopped or ctx ends. Calls
+// that are open end with ACTOR_TIMEOUT, and no actor is made any more. The
 // store must be closed after it, not before.
 func (e *Engine) Stop(ctx context.Context) error {
+	pids, first := e.places.close()
+	if !first {
+		return nil
+	}
 	e.stopped.Store(true)
-	for _, pid := range e.lives.all() {
-		if err := e.root.StopFuture(pid).Wait(); err != nil && !errors.Is(err, actor.ErrDeadLetter) {
-			return fmt.Errorf("stop %s: %w", pid.GetId(), err)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+	var err error
+	for some := range slices.Chunk(pids, stopBatch) {
+		if err = e.stopSome(ctx, some); err != nil {
+			break
 		}
 	}
+	for _, c := range e.calls.expired(math.MaxInt64) {
+		c.done(timedOut())
+	}
 	e.system.Shutdown()
+	return err
+}
+
+// stopBatch is how many actors are told to stop before they are waited for.
+const stopBatch = 1024
+
+func (e *Engine) stopSome(ctx context.Context, pids []*actor.PID) error {
+	stopped := make([]*actor.Future, len(pids))
+	for i, pid := range pids {
+		stopped[i] = e.root.StopFuture(pid)
+	}
+	for i, f := range stopped {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.Wait(); err != nil && !errors.Is(err, actor.ErrDeadLetter) {
+			return fmt.Errorf("stop %s: %w", pids[i].GetId(), err)
+		}
+	}
 	return nil
 }
 

@@ -11,8 +11,10 @@ import (
 // lossless answers the requests that a stopped actor would swallow without a
 // word, so that their sender asks the next incarnation.
 type lossless struct {
-	system  *actor.ActorSystem
-	stopped atomic.Bool
+	system    *actor.ActorSystem
+	mailbox   actor.Mailbox
+	suspended atomic.Bool
+	stopped   atomic.Bool
 }
 
 // MailboxStarted is not needed.
@@ -26,8 +28,15 @@ func (*lossless) MailboxEmpty() {}
 
 // MessageReceived runs after the actor saw m, or after a stopped actor did not.
 func (l *lossless) MessageReceived(m any) {
-	if _, ok := m.(*actor.Stop); ok {
+	switch m.(type) {
+	case *actor.SuspendMailbox: // the actor has panicked and will be stopped
+		l.suspended.Store(true)
+		return
+	case *actor.Stop:
 		l.stopped.Store(true)
+		if l.suspended.Load() { // else what waits would never be seen
+			l.mailbox.PostSystemMessage(&actor.ResumeMailbox{})
+		}
 		return
 	}
 	if !l.stopped.Load() {

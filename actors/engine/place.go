@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"strconv"
@@ -16,8 +17,12 @@ import (
 // address names an actor.
 type address struct{ kind, id string }
 
+// errStopped says that the engine makes no more actors.
+var errStopped = errors.New("the engine has stopped")
+
 // directory knows the actors of this process that live.
 type directory struct {
+	closed *atomic.Bool // no more actors are made
 	seed   maphash.Seed
 	number *atomic.Uint64 // tells the incarnations of one address apart
 	shards []*placeShard
@@ -31,7 +36,7 @@ type placeShard struct {
 const shards = 64
 
 func newDirectory() directory {
-	d := directory{seed: maphash.MakeSeed(), number: &atomic.Uint64{}}
+	d := directory{closed: &atomic.Bool{}, seed: maphash.MakeSeed(), number: &atomic.Uint64{}}
 	for range shards {
 		d.shards = append(d.shards, &placeShard{pids: map[address]*actor.PID{}})
 	}
@@ -60,6 +65,9 @@ func (e *Engine) place(a address) (*actor.PID, error) {
 	if pid := s.pids[a]; pid != nil {
 		return pid, nil
 	}
+	if e.places.closed.Load() {
+		return nil, errStopped
+	}
 	name := a.kind + "/" + a.id + "$" + strconv.FormatUint(e.places.number.Add(1), 36)
 	pid, err := e.root.SpawnNamed(props, name)
 	if err != nil {
@@ -69,12 +77,28 @@ func (e *Engine) place(a address) (*actor.PID, error) {
 	return pid, nil
 }
 
+// close sees that no more actors are made, and returns those that live; false
+// when it was closed before.
+func (d *directory) close() (pids []*actor.PID, first bool) {
+	if d.closed.Swap(true) {
+		return nil, false
+	}
+	for _, s := range d.shards {
+		s.mu.Lock() // whoever makes one now has looked before
+		for _, pid := range s.pids {
+			pids = append(pids, pid)
+		}
+		s.mu.Unlock()
+	}
+	return pids, true
+}
+
 // forget drops an address if it still means pid.
 func (d *directory) forget(a address, pid *actor.PID) {
 	s := d.shard(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pids[a].Equal(pid) {
+	if now := s.pids[a]; now != nil && now.Equal(pid) {
 		delete(s.pids, a)
 	}
 }
@@ -94,7 +118,11 @@ func Identity(pid *actor.PID) string {
 // props are shared by all actors of a kind; an actor reads its id from its name.
 func (e *Engine) props(k Kind) *actor.Props {
 	return actor.PropsFromProducer(k.New,
-		actor.WithMailbox(func() actor.Mailbox { return actor.Unbounded(&lossless{system: e.system})() }),
+		actor.WithMailbox(func() actor.Mailbox {
+			l := &lossless{system: e.system}
+			l.mailbox = actor.Unbounded(l)()
+			return l.mailbox
+		}),
 		actor.WithDispatcher(e.Dispatcher()))
 }
 

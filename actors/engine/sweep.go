@@ -37,16 +37,6 @@ func (l *lives) count() int {
 	return len(l.set)
 }
 
-func (l *lives) all() []*actor.PID {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	pids := make([]*actor.PID, 0, len(l.set))
-	for one := range l.set {
-		pids = append(pids, one.PID)
-	}
-	return pids
-}
-
 // idle returns up to n actors that were not used since a moment.
 func (l *lives) idle(beforeMS int64, n int) []*actor.PID {
 	l.mu.Lock()

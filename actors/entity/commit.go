@@ -2,6 +2,7 @@ package entity
 
 import (
 	"errors"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
@@ -39,9 +41,6 @@ func (o *out) call() uint64 {
 	return o.response.GetCall()
 }
 
-// resubmitFirst is the first pause before a commit of unknown outcome is handed over again.
-const resubmitFirst = 50 * time.Millisecond
-
 // held returns what waits; b may be nil.
 func (b *batch) held() []out {
 	if b == nil {
@@ -67,7 +66,7 @@ func (e *entity) newBatch() *batch {
 }
 
 // held is how many answers wait.
-func (e *entity) held() int { return len(e.flight.held()) + len(e.next.held()) }
+func (e *entity) held() int { return len(e.flight.held()) + len(e.next.held()) + len(e.joiners) }
 
 // youngest is the batch whose durability an answer given now must wait for.
 func (e *entity) youngest() *batch {
@@ -177,12 +176,30 @@ func (e *entity) committed(ctx actor.Context, m *committed) {
 		e.halt(ctx, m.err)
 	case errors.Is(m.err, persistence.ErrClosed):
 		e.abandon(ctx)
+	case errors.Is(m.err, persistence.ErrInvalid):
+		e.invalid(ctx, b, m.err)
 	default: // not known, or not taken: the same bytes under the same id, until it is known
 		e.rt.counts.unknown.Add(1)
+		e.rt.Log.Warn("commit handed over again", slog.String("entity", e.entity().String()), slog.Int("attempt", b.attempts+1), slog.Any("error", m.err))
 		self, root := ctx.Self(), ctx.ActorSystem().Root
-		e.rt.Scheduler.After(e.rt.backoff(resubmitFirst, b.attempts), func() { root.Send(self, &resubmit{b}) })
+		e.rt.Scheduler.After(e.rt.backoff(retryFirst, b.attempts), func() { root.Send(self, &resubmit{b}) })
 		b.attempts++
 	}
+}
+
+// retryFirst is the first pause before a commit is handed over again.
+const retryFirst = 50 * time.Millisecond
+
+// invalid ends an incarnation whose kind made a commit that no store takes, as
+// a panic does: handing it over again would hold everybody up for ever.
+func (e *entity) invalid(ctx actor.Context, b *batch, err error) {
+	e.rt.counts.panics.Add(1)
+	e.rt.Log.Error("commit that no store takes", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.Any("error", err))
+	for i := range b.outs {
+		ctx.Send(b.outs[i].to, e.refusal(b.outs[i].call(), marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here"))
+	}
+	b.outs = nil
+	e.abandon(ctx)
 }
 
 // durable opens the gate of a batch and goes on with the next.

@@ -2,6 +2,7 @@ package entity
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -45,6 +46,7 @@ type entity struct {
 	streams map[string]*stream
 	joiners []*joiner
 	runs    map[string]*run
+	asked   waiting // the request that is being taken
 }
 
 // waiting is a request that came while the entity was loading.
@@ -102,8 +104,8 @@ func (e *entity) recovered(ctx actor.Context) {
 	}
 	e.rt.counts.panics.Add(1)
 	e.rt.Log.Error("entity panicked", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.Any("panic", r))
-	if req, ok := ctx.Message().(*clusterv1.Request); ok && ctx.Sender() != nil {
-		ctx.Send(ctx.Sender(), e.refusal(req.GetCall(), marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here"))
+	if a := e.asked; a.req != nil && a.from != nil {
+		ctx.Send(a.from, e.refusal(a.req.GetCall(), marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here"))
 	}
 	e.abandon(ctx)
 }
@@ -132,23 +134,28 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 	if e.mode != loading {
 		return
 	}
-	if l.err != nil {
+	if l.err != nil && !errors.Is(l.err, persistence.ErrCorrupt) {
 		e.rt.Log.Error("entity not loaded", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.Any("error", l.err))
 		e.abandon(ctx)
 		return
 	}
 	e.mode = alive
-	if err := e.recoverState(l.stored); err != nil {
+	err := l.err
+	if err == nil {
+		err = e.recoverState(l.stored)
+	}
+	if err != nil {
 		e.halt(ctx, err)
 	} else {
 		e.reconcile(ctx, e.machine.tasks(), e.batches)
 		e.flush(ctx)
 	}
-	held := e.waiting
-	e.waiting = nil
-	for _, w := range held {
+	for len(e.waiting) > 0 { // one by one: a panic leaves the rest to be bounced
+		w := e.waiting[0]
+		e.waiting = e.waiting[1:]
 		e.request(ctx, w.from, w.req)
 	}
+	e.waiting = nil
 }
 
 // recoverState takes what the store has.
@@ -190,7 +197,10 @@ func (e *entity) halt(ctx actor.Context, err error) {
 			ctx.Send(o.to, e.haltedAnswer(o.call()))
 		}
 	}
-	e.flight, e.next = nil, nil
+	for _, j := range e.joiners {
+		ctx.Send(j.watch.to, e.haltedAnswer(j.watch.call))
+	}
+	e.flight, e.next, e.joiners = nil, nil, nil
 	e.stopRuns(ctx)
 }
 

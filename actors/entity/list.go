@@ -2,6 +2,7 @@ package entity
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -70,12 +71,20 @@ func (e *entity) page(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		items, next, err := e.rt.Store.Page(load, who, m.List, token, size)
 		if err != nil {
 			e.rt.Log.Warn("list not paged", slog.String("entity", who.String()), slog.String("list", m.List), slog.Any("error", err))
-			r.Error = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "pageToken is not one that this list gave").Status()
+			r.Error = notPaged(err).Status()
 		} else {
 			r.Payload = pagePayload(m, items, next)
 		}
 		root.Send(from, r)
 	})
+}
+
+// notPaged tells a token that nobody gave out from a store that does not answer.
+func notPaged(err error) *messages.Error {
+	if errors.Is(err, persistence.ErrInvalid) {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "pageToken is not one that this list gave")
+	}
+	return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "the list cannot be read now; ask again")
 }
 
 func pagePayload(m *messages.Method, items []persistence.ListItem, next string) []byte {

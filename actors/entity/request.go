@@ -21,8 +21,18 @@ import (
 
 // request takes a request in whatever mode the entity is.
 func (e *entity) request(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	e.asked = waiting{from, req}
+	e.take(ctx, from, req)
+	e.asked = waiting{}
+}
+
+func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
 	switch e.mode {
 	case loading:
+		if len(e.waiting) >= e.rt.GateLimit {
+			e.overloaded(ctx, from, req)
+			return
+		}
 		e.waiting = append(e.waiting, waiting{from, req})
 		return
 	case halted:
@@ -44,10 +54,7 @@ func (e *entity) request(ctx actor.Context, from *actor.PID, req *clusterv1.Requ
 	e.leaving = false
 	e.life.Touch(now)
 	if e.held() >= e.rt.GateLimit {
-		e.rt.counts.overloaded.Add(1)
-		refusal := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, "too much is asked of %s %s at once", e.kind.Name, e.id)
-		refusal.Retry = 100 * time.Millisecond
-		ctx.Send(from, &clusterv1.Response{Call: req.GetCall(), Error: refusal.Status()})
+		e.overloaded(ctx, from, req)
 		return
 	}
 	m, err := e.admit(req)
@@ -64,6 +71,15 @@ func (e *entity) request(ctx actor.Context, from *actor.PID, req *clusterv1.Requ
 	default:
 		e.decideRequest(ctx, from, req, m)
 	}
+}
+
+// overloaded refuses what there is no room for. It tells nothing of the state,
+// and so does not wait.
+func (e *entity) overloaded(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	e.rt.counts.overloaded.Add(1)
+	refusal := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, "too much is asked of %s %s at once", e.kind.Name, e.id)
+	refusal.Retry = 100 * time.Millisecond
+	ctx.Send(from, &clusterv1.Response{Call: req.GetCall(), Error: refusal.Status()})
 }
 
 // born says whether anything was ever decided here.
@@ -179,6 +195,7 @@ func (e *entity) env(who, commandID string) Env {
 
 // wake lets the kind decide what follows from its time having come.
 func (e *entity) wake(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	e.leaving = false // what it decides may want tasks, and they want somebody to run them
 	if at := e.machine.wake(); !at.IsZero() && !at.After(e.rt.Domain.Now()) {
 		e.keep(e.machine.woken(e.env(System, "")), nil)
 	}

@@ -126,8 +126,10 @@ func (rt *Runtime) Stop() {
 // Stats returns the counts.
 func (rt *Runtime) Stats() Stats {
 	c := &rt.counts
-	return Stats{Fenced: c.fenced.Load(), Lost: c.lost.Load(), Unknown: c.unknown.Load(), Repeats: c.repeats.Load(),
-		Overloaded: c.overloaded.Load(), Panics: c.panics.Load(), Commits: c.commits.Load(), Commands: c.commands.Load()}
+	return Stats{
+		Fenced: c.fenced.Load(), Lost: c.lost.Load(), Unknown: c.unknown.Load(), Repeats: c.repeats.Load(),
+		Overloaded: c.overloaded.Load(), Panics: c.panics.Load(), Commits: c.commits.Load(), Commands: c.commands.Load(),
+	}
 }
 
 const (

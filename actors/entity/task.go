@@ -23,6 +23,8 @@ type run struct {
 	attempt   int
 	announced uint64 // the batch that writes the coming attempt down; 0: none
 	reported  uint64 // the batch that holds its result; 0: none
+	last      bool   // it is not wanted any more: the attempt under way is its last
+	anew      bool   // it is wanted again since
 }
 
 type (
@@ -59,6 +61,8 @@ func (e *entity) reconcile(ctx actor.Context, want []Task, batch uint64) {
 			r = &run{task: t}
 			e.runs[t.ID] = r
 			e.try(ctx, r)
+		case r.last:
+			r.anew = true
 		case r.reported != 0 && r.reported <= batch: // its result is durable, and yet it is wanted
 			r.reported = 0
 			e.later(ctx, r)
@@ -66,7 +70,7 @@ func (e *entity) reconcile(ctx actor.Context, want []Task, batch uint64) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(e.runs)) {
 		if r := e.runs[id]; !wanted[id] && r.reported <= batch {
-			e.drop(ctx, id, r)
+			e.cancel(id, r)
 		}
 	}
 	if len(e.runs) == 0 {
@@ -104,14 +108,21 @@ func name(t Task) protoreflect.FullName { return t.Do.ProtoReflect().Descriptor(
 
 func (e *entity) stopRuns(ctx actor.Context) {
 	for _, id := range slices.Sorted(maps.Keys(e.runs)) {
-		e.drop(ctx, id, e.runs[id])
+		if r := e.runs[id]; r.pid != nil {
+			ctx.Stop(r.pid)
+		}
 	}
+	e.runs = nil
 }
 
-func (e *entity) drop(ctx actor.Context, id string, r *run) {
-	delete(e.runs, id)
-	if r.pid != nil {
-		ctx.Stop(r.pid)
+// cancel starts no more attempts of a task. One that is under way may have had
+// its effect already: it is let finish, and the kind hears what came of it.
+func (e *entity) cancel(id string, r *run) {
+	r.anew = false
+	if r.pid == nil {
+		delete(e.runs, id)
+	} else {
+		r.last = true
 	}
 }
 
@@ -143,20 +154,32 @@ func (e *entity) reported(ctx actor.Context, m *reported) {
 	}
 	ctx.Stop(r.pid)
 	r.pid = nil
+	last := r.last && !r.anew
+	r.last, r.anew = false, false
+	if e.concluded(r, m) {
+		e.flush(ctx)
+	} else if last {
+		delete(e.runs, m.id)
+	} else {
+		e.later(ctx, r) // no commit will compare again
+	}
+}
+
+// concluded lets the kind decide what follows from an attempt; false when there
+// is to be another, or when nothing follows.
+func (e *entity) concluded(r *run, m *reported) bool {
 	refusal, final := errors.AsType[*messages.Error](m.err)
 	if m.err != nil && (!final || messages.Rule(refusal.Reason).GetRetry()) {
 		e.rt.Log.Info("task tried in vain", slog.String("entity", e.entity().String()), slog.String("task", m.id), slog.Int("attempt", r.attempt+1), slog.Any("error", m.err))
-		e.later(ctx, r)
-		return
+		return false
 	}
 	d := e.machine.taskDone(Done{Task: r.task, Result: m.result, Err: refusal}, e.env(System, ""))
-	if len(d.events) == 0 { // no commit will compare again
+	if len(d.events) == 0 {
 		e.rt.Log.Info("task result leads to nothing yet", slog.String("entity", e.entity().String()), slog.String("task", m.id))
-		e.later(ctx, r)
-		return
+		return false
 	}
 	e.keep(d, nil)
 	fault.Point(fault.Reported)
 	r.reported = e.next.number
-	e.flush(ctx)
+	return true
 }

@@ -1,7 +1,6 @@
 package entity
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"maps"
@@ -155,11 +154,11 @@ func (e *entity) framePayload(b *batch, s *stream) []byte {
 		return nil
 	}
 	view := e.machine.view(s.method.Name)
-	sum := sha256.Sum256(view)
-	if bytes.Equal(sum[:16], s.digest[:]) {
+	d := digest(view)
+	if d == s.digest {
 		return nil
 	}
-	copy(s.digest[:], sum[:])
+	s.digest = d
 	return view
 }
 
@@ -189,9 +188,10 @@ func (e *entity) join(ctx actor.Context, w *watch) {
 	epoch := e.rt.Store.Epoch()
 	known := w.from.GetResume() && w.from.GetEpoch() == epoch && w.from.GetVersion() <= e.version
 	answer := &clusterv1.Watching{Recovered: known || !w.from.GetResume(), Version: e.version, Epoch: epoch}
-	e.enter(w)
+	s := e.enter(w)
 	switch {
 	case known && w.from.GetVersion() == e.version:
+	case known && w.method.Stream == optionsv1.Stream_STREAM_STATE && w.from.GetVersion() >= s.shown: // nothing that shows has changed
 	case w.method.Stream == optionsv1.Stream_STREAM_STATE:
 		answer.Frames = []*clusterv1.Frame{{Version: e.version, Previous: w.from.GetVersion(), Payload: w.view}}
 	case known: // items were written meanwhile: they are in the list
@@ -202,23 +202,34 @@ func (e *entity) join(ctx actor.Context, w *watch) {
 }
 
 // enter makes the watcher's process one that hears the stream.
-func (e *entity) enter(w *watch) {
+func (e *entity) enter(w *watch) *stream {
 	s := e.streams[w.method.Name]
 	if s == nil {
 		if e.streams == nil {
 			e.streams = map[string]*stream{}
 		}
 		s = &stream{method: w.method, shown: e.version}
+		if w.method.Stream == optionsv1.Stream_STREAM_STATE {
+			s.digest = digest(w.view)
+		}
 		e.streams[w.method.Name] = s
 	}
 	expires := e.rt.engine.NowMS() + e.rt.Lease.Milliseconds()
 	for _, one := range s.watchers {
 		if one.to.Equal(w.to) {
 			one.expiresMS = expires
-			return
+			return s
 		}
 	}
 	s.watchers = append(s.watchers, &watcher{to: w.to, expiresMS: expires})
+	return s
+}
+
+// digest tells views apart.
+func digest(view []byte) (d [16]byte) {
+	sum := sha256.Sum256(view)
+	copy(d[:], sum[:])
+	return d
 }
 
 // expireWatchers forgets processes that have not renewed, and streams nobody hears.
