@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/client"
 )
 
 func build(ctx context.Context, to string) error {
@@ -84,22 +84,8 @@ func (s *server) cpu() (time.Duration, error) {
 
 // token signs an operator in at the sandbox's issuer.
 func (s *server) token(ctx context.Context) (string, error) {
-	form := url.Values{"grant_type": {"password"}, "username": {"olga"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.issuer+"oauth/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	var answer struct {
-		AccessToken string `json:"access_token"`
-	}
-	err = json.NewDecoder(resp.Body).Decode(&answer)
-	return answer.AccessToken, err
+	token, _, err := client.SignIn(ctx, s.issuer, "olga")
+	return token, err
 }
 
 // throughServer measures commands through socket and actor: each connection

@@ -5,16 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/threefoldtech/cloud-marketplace/client"
 )
 
 // settings are what every verb needs.
@@ -31,7 +29,6 @@ type kept struct {
 
 const (
 	issuerTimeout = 10 * time.Second
-	answerLimit   = 1 << 20
 	// renewBefore is how long a kept token must still be good for.
 	renewBefore = 30 * time.Second
 )
@@ -76,31 +73,9 @@ func (s *settings) access(ctx context.Context) (string, error) {
 func (k *kept) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, issuerTimeout)
 	defer cancel()
-	form := url.Values{"grant_type": {"password"}, "username": {k.Username}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(k.Issuer, "/")+"/oauth/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return fmt.Errorf("sign in at %s: %w", k.Issuer, err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("sign in at %s: %w", k.Issuer, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
-	if err != nil {
-		return fmt.Errorf("sign in at %s: %w", k.Issuer, err)
-	}
-	var answer struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int    `json:"expires_in"`
-		Description string `json:"error_description"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
-		return fmt.Errorf("%w: %s says %s %s", errNotSignedIn, k.Issuer, resp.Status, answer.Description)
-	}
-	k.Token, k.Expires = answer.AccessToken, time.Now().Add(time.Duration(answer.ExpiresIn)*time.Second)
-	return nil
+	token, ttl, err := client.SignIn(ctx, k.Issuer, k.Username)
+	k.Token, k.Expires = token, time.Now().Add(ttl)
+	return err
 }
 
 // file is where login keeps the token.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/genproto/googleapis/rpc/code"
 
+	"github.com/threefoldtech/cloud-marketplace/client"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 )
 
@@ -53,7 +54,7 @@ func exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errNotSignedIn):
+	case errors.Is(err, errNotSignedIn), errors.Is(err, client.ErrNotSignedIn):
 		return exitToken
 	case errors.As(err, &refusal):
 		switch messages.Rule(refusal.Reason).GetCode() { //nolint:exhaustive // the rest are refusals

@@ -12,9 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/client"
 )
 
 // child is the server that the demo plays with: this program, as a process of
@@ -140,23 +141,7 @@ func hostOf(address string) string {
 // tokens gets a person's access tokens from the sandbox's issuer, whenever they are asked for.
 func (c *child) tokens(username string) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		form := url.Values{"grant_type": {"password"}, "username": {username}}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.addresses.Issuer+"oauth/token", strings.NewReader(form.Encode()))
-		if err != nil {
-			return "", err
-		}
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return "", err
-		}
-		defer func() { _ = resp.Body.Close() }()
-		var answer struct {
-			AccessToken string `json:"access_token"`
-		}
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
-			return "", fmt.Errorf("sign in as %s: the issuer says %s", username, resp.Status)
-		}
-		return answer.AccessToken, nil
+		token, _, err := client.SignIn(ctx, c.addresses.Issuer, username)
+		return token, err
 	}
 }
