@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/threefoldtech/cloud-marketplace/client"
-	"github.com/threefoldtech/cloud-marketplace/messages"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -163,37 +161,4 @@ func TestCloseWhileCallsWait(t *testing.T) {
 		t.Errorf("the watch was told %v", events)
 	}
 	c.Close() // once more
-}
-
-// TestWatchRefusedForTheMoment asks for a watch again that the server had no
-// room for, and ends one that it refused.
-func TestWatchRefusedForTheMoment(t *testing.T) {
-	busy, _ := messages.AppendJSON(nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, "later").Status())
-	never, _ := messages.AppendJSON(nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED, "never").Status())
-	c := dial(t, script(t, func(ctx context.Context, ws *websocket.Conn, _ int) {
-		for n := 1; ; n++ {
-			_, b, err := ws.Read(ctx)
-			if err != nil {
-				return
-			}
-			id, _, _ := strings.Cut(strings.TrimPrefix(string(b), `{"jsonrpc":"2.0","id":`), ",")
-			answer := `"result":{"subscription":"user/ann","recovered":true,"position":"e.1"}`
-			switch {
-			case n < 3:
-				answer = `"error":{"code":-32008,"message":"later","data":` + string(busy) + `}`
-			case n > 3:
-				answer = `"error":{"code":-32007,"message":"never","data":` + string(never) + `}`
-			}
-			_ = ws.Write(ctx, websocket.MessageText, []byte(`{"jsonrpc":"2.0","id":`+id+`,`+answer+`}`))
-		}
-	}), "ann")
-	for _, begun := range []bool{true, false} {
-		told := make(chan client.Event, 10)
-		if _, err := c.Watch("cloud-user/watch-account", &marketplacev1.WatchAccountRequest{}, "", func(e client.Event) { told <- e }); err != nil {
-			t.Fatal(err)
-		}
-		if e := within(t, told, "an event"); e.Begun != begun || (e.End == nil) != begun {
-			t.Errorf("told %+v", e)
-		}
-	}
 }

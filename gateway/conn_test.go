@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -188,5 +189,35 @@ func TestNothingAfterTheCloseFrame(t *testing.T) {
 	}
 	if _, err := p.next(); websocket.CloseStatus(err) != websocket.StatusCode(CodeProtocol) {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestLast writes nothing behind a close frame.
+func TestLast(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	other, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	one, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newConn(one, nil, 1<<20, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.send([]byte("answer"))
+	c.last([]byte("end"))
+	c.send([]byte("push"))
+	c.last([]byte("end"))
+	_ = c.Close()
+	if got, err := io.ReadAll(other); err != nil || string(got) != "answerend" {
+		t.Errorf("written: %q, %v", got, err)
 	}
 }

@@ -170,7 +170,7 @@ func TestTokenEnds(t *testing.T) {
 	if f := p.hear(); f.Error != nil {
 		t.Errorf("a newer token: %+v", f)
 	}
-	s.clock.Advance(70 * time.Second) // past the first token's end and grace, 30 s before the second's
+	s.clock.Advance(89 * time.Second) // past the first token's end and grace, 11 s before the second's end
 	if f := p.hear(); f.Method != "session/expiring" {
 		t.Fatalf("%+v", f)
 	}
@@ -178,12 +178,12 @@ func TestTokenEnds(t *testing.T) {
 	if f := p.hear(); f.Params.Position != "e.2" || f.Params.Previous != "e.1" {
 		t.Errorf("the subscription did not outlive the token: %+v", f)
 	}
-	s.clock.Advance(50 * time.Second) // 20 s past the end
+	s.clock.Advance(35 * time.Second) // 24 s past the end
 	p.ask(4, "cloud-user/get-account", "{}")
 	if f := p.hear(); f.Error != nil || *f.ID != 4 {
 		t.Errorf("within the grace: %+v", f)
 	}
-	s.clock.Advance(6 * time.Second)
+	s.clock.Advance(2 * time.Second)
 	if code := p.closed(); code != CodeExpired {
 		t.Errorf("closed with %d, not %d", code, CodeExpired)
 	}

@@ -104,7 +104,9 @@ func (t *topic) catchUp(w *clusterv1.Watching) (frames []byte) {
 		}
 		if t.method.Stream == optionsv1.Stream_STREAM_EVENT && f.GetPrevious() > t.at.version {
 			t.hub.counts.gaps.Add(1)
-			pool.Go(t.renew)
+			if t.mayAsk() {
+				pool.Go(t.ask)
+			}
 			return frames
 		}
 		previous := t.at
@@ -140,9 +142,12 @@ func (t *topic) take(p *clusterv1.Push) {
 	case !t.joined || f != nil && p.GetEpoch() == t.at.epoch && f.GetVersion() <= t.at.version:
 		t.mu.Unlock() // nobody hears it yet, or it was said
 	case f == nil || p.GetEpoch() != t.at.epoch || f.GetPrevious() > t.at.version:
+		ask := t.mayAsk()
 		t.mu.Unlock()
 		t.hub.counts.gaps.Add(1)
-		pool.Go(t.renew)
+		if ask {
+			pool.Go(t.ask)
+		}
 	default:
 		previous := t.at
 		t.at.version = f.GetVersion()
@@ -239,12 +244,26 @@ func (t *topic) do(s *step) {
 // renew prolongs the watch and takes what was missed.
 func (t *topic) renew() {
 	t.mu.Lock()
-	at, idle := t.at, !t.joined || t.renewing
-	t.renewing = t.renewing || !idle
+	ask := t.mayAsk()
 	t.mu.Unlock()
-	if idle {
-		return
+	if ask {
+		t.ask()
 	}
+}
+
+// mayAsk says whether the actor is to be asked, and notes that it is: one
+// question at a time is enough. It is called with the lock.
+func (t *topic) mayAsk() bool {
+	ask := t.joined && !t.renewing
+	t.renewing = t.renewing || ask
+	return ask
+}
+
+// ask is the question of a renewal.
+func (t *topic) ask() {
+	t.mu.Lock()
+	at := t.at
+	t.mu.Unlock()
 	payload, err := wire.Marshal(&clusterv1.Watch{Resume: true, Epoch: at.epoch, Version: at.version, Renewal: true})
 	if err != nil {
 		return

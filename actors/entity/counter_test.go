@@ -29,6 +29,7 @@ const (
 	cancel  = "cancel"  // want it no more
 	alarm   = "alarm"   // want to be woken after amount seconds
 	calm    = "calm"    // want to be woken no more
+	rouse   = "rouse"   // alarm, and want a task then
 )
 
 type (
@@ -82,7 +83,10 @@ func (counter) Apply(s *tally, e *event) {
 			s.LiveDeployments = 1
 		case cancel:
 			s.LiveDeployments = 0
-		case alarm:
+		case alarm, rouse:
+			if ev.CreditGranted.GetNote() == rouse {
+				s.RunwayLevel = marketplacev1.RunwayLevel_RUNWAY_LEVEL_DAY
+			}
 			s.RunOutTime = timestamppb.New(e.GetEventTime().AsTime().Add(time.Duration(ev.CreditGranted.GetAmount()) * time.Second))
 		case calm:
 			s.RunOutTime = nil
@@ -100,6 +104,9 @@ func (counter) Apply(s *tally, e *event) {
 	case *journalv1.UserEvent_RunwayRecovered: // woken
 		s.RunOutTime = nil
 		s.HourlySpend++
+		if s.GetRunwayLevel() != 0 {
+			s.RunwayLevel, s.LiveDeployments = 0, 1
+		}
 	}
 }
 

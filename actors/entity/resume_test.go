@@ -74,6 +74,20 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeAtTheBeginning shows the view again to who comes back after 0:
+// whether the first view was heard, which is at 0 too, cannot be told.
+func TestResumeAtTheBeginning(t *testing.T) {
+	w := newWorld(t)
+	epoch := w.watching(w.watch(stateStream, &clusterv1.Watch{})).GetEpoch()
+	got := w.watching(w.watch(stateStream, &clusterv1.Watch{Resume: true, Epoch: epoch}))
+	if !got.GetRecovered() || len(got.GetFrames()) != 1 {
+		t.Errorf("answered with %v", got)
+	}
+	if got := w.watching(w.watch(stateStream, &clusterv1.Watch{Resume: true, Renewal: true, Epoch: epoch})); len(got.GetFrames()) != 0 {
+		t.Errorf("a renewal is answered with %v", got)
+	}
+}
+
 // TestNothingNewIsNotPushed keeps a commit that does not show from watchers,
 // also from those that come back after a position before it.
 func TestNothingNewIsNotPushed(t *testing.T) {

@@ -101,7 +101,13 @@ func TestResultOnItsWay(t *testing.T) {
 	a.end <- success
 	eventually(t, "the result is decided", func() bool { return w.runtime.Stats().Commands == 3 })
 	p.pass()
-	w.store.next(t).pass()
+	last := w.store.next(t)
+	passed := w.engine.NowMS() + 100
+	eventually(t, "a task that began again would be seen", func() bool { return w.engine.NowMS() > passed })
+	if len(a.began) != 0 {
+		t.Error("a task began again whose result was on its way")
+	}
+	last.pass()
 	w.store.flow()
 	if s := w.ended(1); s.GetHeld() != 1 {
 		t.Errorf("ended %d times", s.GetHeld())
@@ -184,8 +190,9 @@ func TestTasksOfADeadProcess(t *testing.T) {
 // TestTaskWantedWhileLeaving runs what a wake-up decides while the entity is
 // about to go.
 func TestTaskWantedWhileLeaving(t *testing.T) {
-	w := newWorld(t, never, func(w *world) { w.idle = time.Millisecond })
-	w.granted(5, alarm)
+	a := newAttempts()
+	w := newWorld(t, never, executor(a.run), func(w *world) { w.idle = time.Millisecond })
+	w.granted(5, rouse)
 	w.store.hold()
 	p := w.store.next(t) // the snapshot of the passivation
 	w.domain.Advance(time.Minute)
@@ -194,7 +201,13 @@ func TestTaskWantedWhileLeaving(t *testing.T) {
 	w.store.next(t).pass()
 	w.ok(woken)
 	w.store.flow()
-	if s := w.account(); s.GetHourlySpend() != 1 {
-		t.Errorf("woken %d times", s.GetHourlySpend())
+	attempt := within(t, a.began, "an attempt")
+	w.barrier()
+	if attempt.Err() != nil || len(a.began) != 0 {
+		t.Error("the entity went, and left its task")
+	}
+	a.end <- success
+	if s := w.ended(1); s.GetHourlySpend() != 1 || s.GetHeld() != 1 {
+		t.Errorf("woken %d times, ended %d times", s.GetHourlySpend(), s.GetHeld())
 	}
 }

@@ -189,10 +189,15 @@ func (e *entity) join(ctx actor.Context, w *watch) {
 	known := w.from.GetResume() && w.from.GetEpoch() == epoch && w.from.GetVersion() <= e.version
 	answer := &clusterv1.Watching{Recovered: known || !w.from.GetResume(), Version: e.version, Epoch: epoch}
 	s := e.enter(w)
+	state := w.method.Stream == optionsv1.Stream_STREAM_STATE
 	switch {
+	case known && state && e.version == 0 && !w.from.GetRenewal():
+		// The beginning and the first view are both at 0: the connection may
+		// have broken between them, so the view is shown again.
+		answer.Frames = []*clusterv1.Frame{{Payload: w.view}}
 	case known && w.from.GetVersion() == e.version:
-	case known && w.method.Stream == optionsv1.Stream_STREAM_STATE && w.from.GetVersion() >= s.shown: // nothing that shows has changed
-	case w.method.Stream == optionsv1.Stream_STREAM_STATE:
+	case known && state && w.from.GetVersion() >= s.shown: // nothing that shows has changed
+	case state:
 		answer.Frames = []*clusterv1.Frame{{Version: e.version, Previous: w.from.GetVersion(), Payload: w.view}}
 	case known: // items were written meanwhile: they are in the list
 		e.catchUp(ctx, w)
