@@ -22,10 +22,29 @@ var record = flag.String("record", "", "write a golden file of this version's na
 // golden is an entity as some version of the program stored it, and what it
 // then took it for.
 type golden struct {
-	Kind   string             `json:"kind"`
-	ID     string             `json:"id"`
-	Stored persistence.Loaded `json:"stored"`
-	State  json.RawMessage    `json:"state"`
+	Kind      string          `json:"kind"`
+	ID        string          `json:"id"`
+	Version   uint64          `json:"version"`
+	Snapshots []goldenData    `json:"snapshots"`
+	Journal   []goldenData    `json:"journal"`
+	State     json.RawMessage `json:"state"`
+}
+
+type goldenData struct {
+	Version uint64 `json:"version"`
+	Data    []byte `json:"data"`
+}
+
+// loaded is what a store would load.
+func (g *golden) loaded() persistence.Loaded {
+	l := persistence.Loaded{Version: g.Version}
+	for _, d := range g.Snapshots {
+		l.Snapshots = append(l.Snapshots, persistence.Snapshot(d))
+	}
+	for _, d := range g.Journal {
+		l.Tail = append(l.Tail, persistence.Record{Version: d.Version, Events: d.Data})
+	}
+	return l
 }
 
 // TestGolden loads what earlier versions stored: every journal and snapshot must
@@ -52,7 +71,7 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, g := range all {
-			state, err := entity.Replay(kinds[g.Kind], g.ID, g.Stored)
+			state, err := entity.Replay(kinds[g.Kind], g.ID, g.loaded())
 			if err != nil {
 				t.Errorf("%s: %v", file, err)
 				continue
@@ -103,7 +122,14 @@ func (s *simulation) golden(t *testing.T) []golden {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all = append(all, golden{Kind: kind, ID: ref.Entity.ID, Stored: l, State: compact(t, state)})
+			g := golden{Kind: kind, ID: ref.Entity.ID, Version: l.Version, State: compact(t, state)}
+			for _, v := range l.Snapshots {
+				g.Snapshots = append(g.Snapshots, goldenData(v))
+			}
+			for _, r := range l.Tail {
+				g.Journal = append(g.Journal, goldenData{Version: r.Version, Data: r.Events})
+			}
+			all = append(all, g)
 		}
 	}
 	return all

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -211,7 +212,7 @@ func (c *crash) verify(ctx context.Context) {
 		c.t.Errorf("alice paid %d, her deployments cost %d", used, charged)
 	}
 	for n := 1; n <= deployers; n++ {
-		held, err := r.state(s, "node", fmt.Sprint(n))
+		held, err := r.state(s, "node", strconv.Itoa(n))
 		if err != nil {
 			c.t.Fatal(err)
 		}
