@@ -134,7 +134,7 @@ func (s *scanner) value() ([]byte, bool) {
 		case '"':
 			s.text()
 		case '{', '[':
-			if depth++; depth > maxNesting {
+			if depth++; depth >= maxNesting { // the frame itself is one
 				return nil, false
 			}
 			s.at++

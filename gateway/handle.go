@@ -15,7 +15,6 @@ import (
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
-	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -23,7 +22,8 @@ const (
 	// missCost is what asking for something that does not exist costs, in
 	// requests: guessing ids is slow.
 	missCost = 10
-	// patience is how many requests in a row may come too fast.
+	// patience is how many more requests may be refused for coming too fast
+	// than are taken.
 	patience = 1000
 
 	cancelMethod = "$/cancelRequest"
@@ -90,7 +90,7 @@ func (s *Session) pay() *messages.Error {
 		e.Retry = time.Second / time.Duration(l.Rate)
 		return e
 	}
-	s.refused = 0
+	s.refused = max(0, s.refused-1)
 	return nil
 }
 
@@ -139,7 +139,7 @@ func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte,
 		return s.answerItself(m, e.params)
 	}
 	params, after := e.params, ""
-	if m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED {
+	if m.Streams() {
 		if params, after, err = splitAfter(params); err != nil {
 			return nil, err
 		}
@@ -152,7 +152,7 @@ func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte,
 	if err != nil {
 		return nil, err
 	}
-	if m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED {
+	if m.Streams() {
 		return nil, s.subscribe(id, m, req, after)
 	}
 	address := topicAddress{req.GetKind(), req.GetId()}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
-	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -69,7 +68,7 @@ func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.Session || m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED {
+	if m.Session || m.Streams() {
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "%s is for WebSocket connections", m.Path)
 	}
 	if r.Method != http.MethodPost && (r.Method != http.MethodGet || !m.ReadOnly) {
@@ -79,7 +78,7 @@ func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages
 	if token == "" {
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_REQUIRED, "the request needs an access token: Authorization: Bearer …")
 	}
-	who, err := g.verify(token)
+	who, err := g.identify(token)
 	if err != nil {
 		return nil, nil, err
 	}

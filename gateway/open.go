@@ -58,7 +58,7 @@ func (s *Session) open(token string) {
 			return
 		}
 	}
-	who, err := s.gateway.verify(token)
+	who, err := s.gateway.identify(token)
 	if err != nil {
 		s.gateway.counts.refused.Add(1)
 		e := messages.AsError(err)
@@ -84,6 +84,16 @@ func (s *Session) open(token string) {
 		s.read()
 		s.end()
 	}()
+}
+
+// identify says who a token stands for. One that would be closed at once, being
+// past the grace that sessions get, is refused even if the verifier is lenient.
+func (g *Gateway) identify(token string) (Principal, error) {
+	who, err := g.verify(token)
+	if err == nil && g.clock.Now().After(who.Expires.Add(g.limits.ExpiryGrace)) {
+		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_EXPIRED, "the access token has expired")
+	}
+	return who, err
 }
 
 // enter notes a session that is signed in; false when the gateway drains.
@@ -133,16 +143,19 @@ func (s *Session) session() *marketplacev1.Session {
 
 // refresh prolongs the session with a newer token of the same subject.
 func (s *Session) refresh(token string) (*marketplacev1.Session, error) {
-	who, err := s.gateway.verify(token)
+	who, err := s.gateway.identify(token)
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	same := who.Subject == s.who.Subject
-	if same {
+	same, older := who.Subject == s.who.Subject, who.Expires.Before(s.who.Expires)
+	if same && !older {
 		s.who, s.noticed = who, false
 	}
 	s.mu.Unlock()
+	if same && older {
+		return nil, messages.RefuseField("accessToken", "ends before the token that the session has")
+	}
 	if !same {
 		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "the token is somebody else's: open another connection for it")
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
@@ -100,6 +101,25 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestFloodEnds loses patience also when some of what comes is taken.
+func TestFloodEnds(t *testing.T) {
+	s := serve(t, func(c *Config) { c.Limits.Rate, c.Limits.Burst = 10, 10 })
+	p := s.dial("ann")
+	for i := range 10 * patience {
+		if i%10 == 0 {
+			s.clock.Advance(100 * time.Millisecond)
+		}
+		p.ask(i, "session/get", "{}")
+		if _, err := p.next(); err != nil {
+			if code := Code(websocket.CloseStatus(err)); code != CodeTooMany {
+				t.Errorf("closed with %d, not %d", code, CodeTooMany)
+			}
+			return
+		}
+	}
+	t.Error("a flood was never ended")
+}
+
 // TestGuessingIsSlow charges for what does not exist, also those who have
 // nothing left.
 func TestGuessingIsSlow(t *testing.T) {
@@ -170,6 +190,10 @@ func TestTokenEnds(t *testing.T) {
 	if f := p.hear(); f.Error != nil {
 		t.Errorf("a newer token: %+v", f)
 	}
+	p.ask(5, "session/refresh", `{"accessToken":"ann 99"}`)
+	if f := p.hear(); f.reason() != "INVALID_FIELD" {
+		t.Errorf("an older token: %+v", f)
+	}
 	s.clock.Advance(89 * time.Second) // past the first token's end and grace, 11 s before the second's end
 	if f := p.hear(); f.Method != "session/expiring" {
 		t.Fatalf("%+v", f)
@@ -189,6 +213,9 @@ func TestTokenEnds(t *testing.T) {
 	}
 	if code := s.dial("bad").closed(); code != CodeExpired {
 		t.Errorf("a bad token is closed with %d", code)
+	}
+	if f := s.dial("ann -26").hear(); f.reason() != "TOKEN_EXPIRED" {
+		t.Errorf("a token beyond its grace: %+v", f)
 	}
 }
 

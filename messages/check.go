@@ -56,7 +56,7 @@ func (m *Method) check() error {
 	fault(rpc.IsStreamingClient(), "a stream of requests is not something that the protocol has")
 	m.checkWho(fault)
 	m.checkKey(fault, rpc.Input())
-	m.checkStream(fault, rpc.IsStreamingServer())
+	m.checkStream(fault, rpc.IsStreamingServer(), rpc.Output())
 	return errors.Join(faults...)
 }
 
@@ -93,14 +93,18 @@ func (m *Method) checkKey(fault func(bool, string), request protoreflect.Message
 }
 
 // checkStream checks what a subscription promises and what a list is for.
-func (m *Method) checkStream(fault func(bool, string), streaming bool) {
-	declared := m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED
+func (m *Method) checkStream(fault func(bool, string), streaming bool, response protoreflect.MessageDescriptor) {
+	declared := m.Streams()
 	fault(streaming && !declared, "it is a stream and does not say what it promises")
 	fault(declared && !streaming, "it is no stream and promises what one does")
 	fault(streaming && m.Session, "the session answers it, and only actors are watched")
 	fault(m.Stream == optionsv1.Stream_STREAM_EVENT && m.List == "", "an EVENT stream needs a list that keeps its items")
 	fault(m.Stream == optionsv1.Stream_STREAM_STATE && m.List != "", "a STATE stream shows a view, not a list")
 	fault(m.List != "" && m.Command(), "a command pages no list")
+	if m.List != "" && !streaming && !m.Command() {
+		items := response.Fields().ByJSONName(m.List)
+		fault(items == nil || !items.IsList() || items.Message() == nil, fmt.Sprintf("the list %q is not a repeated message of the response", m.List))
+	}
 }
 
 // checkComplete returns which rpcs of the schema have no row.

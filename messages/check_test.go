@@ -24,6 +24,7 @@ func TestCheckRefuses(t *testing.T) {
 		read     = "cloud-user/deployment-detail"
 		state    = "cloud-user/watch-deployment"
 		event    = "cloud-user/watch-notifications"
+		list     = "cloud-user/list-transactions"
 		session  = "session/get"
 	)
 	for _, c := range []struct {
@@ -51,6 +52,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"promise without a stream", read, func(m *Method) { m.Stream = optionsv1.Stream_STREAM_STATE }, "it is no stream and promises what one does"},
 		{"EVENT without a list", event, func(m *Method) { m.List = "" }, "an EVENT stream needs a list that keeps its items"},
 		{"STATE with a list", state, func(m *Method) { m.List = "steps" }, "a STATE stream shows a view, not a list"},
+		{"list that is not in the answer", list, func(m *Method) { m.List = "nope" }, `the list "nope" is not a repeated message of the response`},
 		{"command with a list", command, func(m *Method) { m.List = "steps" }, "a command pages no list"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -40,7 +40,16 @@ type Violation struct {
 
 // Refuse returns an Error.
 func Refuse(reason marketplacev1.ErrorReason, format string, args ...any) *Error {
-	return &Error{Reason: reason, Message: fmt.Sprintf(format, args...)}
+	return &Error{Reason: reason, Message: strings.ToValidUTF8(fmt.Sprintf(format, args...), "\uFFFD")}
+}
+
+// RefuseField returns the refusal of one field, spelled as in JSON, with
+// INVALID_FIELD. The sentence names the field first.
+func RefuseField(field, format string, args ...any) *Error {
+	what := fmt.Sprintf(format, args...)
+	e := Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "%s: %s", field, what)
+	e.Fields = []Violation{{Field: field, Description: what}}
+	return e
 }
 
 // With adds a key and a value to the metadata and returns e.

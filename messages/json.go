@@ -1,6 +1,8 @@
 package messages
 
 import (
+	"regexp"
+
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -14,13 +16,20 @@ var (
 	jsonIn  = protojson.UnmarshalOptions{RecursionLimit: 32}
 )
 
+// jsonField finds the field that the library's error names.
+var jsonField = regexp.MustCompile(`(?:^|[) ])(?:invalid value for \w+ field|unknown field|duplicate field) "?([A-Za-z_][\w.]*)"?`)
+
 // AppendJSON appends m as JSON. Its white space is deliberately unstable.
 func AppendJSON(to []byte, m proto.Message) ([]byte, error) { return jsonOut.MarshalAppend(to, m) }
 
 // ParseJSON reads JSON into m. A failure is a refusal with MALFORMED_REQUEST.
 func ParseJSON(text []byte, m proto.Message) error {
 	if err := jsonIn.Unmarshal(text, m); err != nil {
-		return Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s", jsonProblem(err))
+		e := Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s", jsonProblem(err))
+		if named := jsonField.FindStringSubmatch(e.Message); named != nil {
+			e.Fields = []Violation{{Field: named[1], Description: e.Message}}
+		}
+		return e
 	}
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
-	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
 // Key is where the id of the actor that answers a method comes from.
@@ -46,9 +45,12 @@ type Method struct {
 	Response func() proto.Message
 }
 
+// Streams says whether the method opens a subscription.
+func (m *Method) Streams() bool { return m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED }
+
 // Command says whether the method changes something, and so needs a command id.
 func (m *Method) Command() bool {
-	return !m.ReadOnly && !m.Session && m.Stream == optionsv1.Stream_STREAM_UNSPECIFIED
+	return !m.ReadOnly && !m.Session && !m.Streams()
 }
 
 // Allows says whether one of roles may call the method.
@@ -68,11 +70,10 @@ func (m *Method) ActorID(subject, commandID string, req proto.Message) (string, 
 		return m.KeyName, nil
 	case KeyField:
 		r := req.ProtoReflect()
-		id := r.Get(r.Descriptor().Fields().ByName(protoreflect.Name(m.KeyName))).String()
+		field := r.Descriptor().Fields().ByName(protoreflect.Name(m.KeyName))
+		id := r.Get(field).String()
 		if !ValidID(id) {
-			e := Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "%s must be an id of 1 to 128 visible characters", m.KeyName)
-			e.Fields = []Violation{{Field: m.KeyName, Description: e.Message}}
-			return "", e
+			return "", RefuseField(field.JSONName(), `must be an id of 1 to 128 visible characters, without "/" and "$"`)
 		}
 		return id, nil
 	case KeyNone:

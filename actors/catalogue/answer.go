@@ -114,7 +114,7 @@ func parseToken(s string) (place, error) {
 	amount, err := strconv.ParseInt(a, 36, 64)
 	node, err2 := strconv.ParseUint(b, 36, 32)
 	if !found || err != nil || err2 != nil {
-		return place{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "pageToken is not one that find-nodes gave")
+		return place{}, messages.RefuseField("pageToken", "is not one that find-nodes gave")
 	}
 	return place{amount, uint32(node)}, nil
 }

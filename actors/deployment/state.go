@@ -144,6 +144,8 @@ func applyEnding(s *state, e *event) {
 		move(s, ending, e.GetEventTime(), ev.EndingStarted.GetText())
 	case *journalv1.DeploymentEvent_ContractRefused:
 		s.Contract = journalv1.Effect_EFFECT_DOUBTFUL
+	case *journalv1.DeploymentEvent_CapacityRefused:
+		s.Reservation = journalv1.Effect_EFFECT_DOUBTFUL
 	case *journalv1.DeploymentEvent_ContractEnded:
 		s.Contract = journalv1.Effect_EFFECT_UNDONE
 	case *journalv1.DeploymentEvent_CapacityReleased:

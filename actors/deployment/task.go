@@ -150,7 +150,8 @@ func (k deployment) reserved(s *state, done entity.Done, env entity.Env) []*even
 		if done.Err.Reason == marketplacev1.ErrorReason_ERROR_REASON_CAPACITY_LOST {
 			cause = marketplacev1.DeploymentCause_DEPLOYMENT_CAUSE_CAPACITY_LOST
 		}
-		return k.giveUp(s, cause, done.Err.Message, &event{Event: &journalv1.DeploymentEvent_CapacityReleased{CapacityReleased: &journalv1.CapacityReleased{}}})
+		return k.giveUp(s, cause, done.Err.Message,
+			&event{Event: &journalv1.DeploymentEvent_CapacityRefused{CapacityRefused: &journalv1.CapacityRefused{}}})
 	}
 	result, ok := done.Result.(*taskv1.ReserveCapacityResponse)
 	if !ok {

@@ -82,7 +82,7 @@ func (e *entity) page(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 // notPaged tells a token that nobody gave out from a store that does not answer.
 func notPaged(err error) *messages.Error {
 	if errors.Is(err, persistence.ErrInvalid) {
-		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "pageToken is not one that this list gave")
+		return messages.RefuseField("pageToken", "is not one that this list gave")
 	}
 	return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "the list cannot be read now; ask again")
 }

@@ -64,7 +64,7 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		if !e.born() {
 			ctx.Stop(ctx.Self()) // an id that never was leaves no trace
 		}
-	case m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED:
+	case m.Streams():
 		e.watch(ctx, from, req, m)
 	case m.List != "":
 		e.page(ctx, from, req, m)

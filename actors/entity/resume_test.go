@@ -67,6 +67,9 @@ func TestResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := w.watching(w.watch(c.path, c.from))
+			if !c.recovered && c.frames > 0 && got.GetFrames()[0].GetPrevious() != 0 {
+				t.Errorf("it is told as what followed %d, where nothing was", got.GetFrames()[0].GetPrevious())
+			}
 			if got.GetRecovered() != c.recovered || len(got.GetFrames()) != c.frames || got.GetVersion() != 3 || got.GetEpoch() != epoch {
 				t.Errorf("answered with %v", got)
 			}

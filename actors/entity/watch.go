@@ -198,7 +198,11 @@ func (e *entity) join(ctx actor.Context, w *watch) {
 	case known && w.from.GetVersion() == e.version:
 	case known && state && w.from.GetVersion() >= s.shown: // nothing that shows has changed
 	case state:
-		answer.Frames = []*clusterv1.Frame{{Version: e.version, Previous: w.from.GetVersion(), Payload: w.view}}
+		first := &clusterv1.Frame{Version: e.version, Payload: w.view}
+		if known { // a position of another epoch, or ahead of this entity, was never here
+			first.Previous = w.from.GetVersion()
+		}
+		answer.Frames = []*clusterv1.Frame{first}
 	case known: // items were written meanwhile: they are in the list
 		e.catchUp(ctx, w)
 		return

@@ -198,7 +198,7 @@ func TestPoison(t *testing.T) {
 		"no method":      {&taskv1.Observation{Method: "x.Y.Z"}, `no internal method "x.Y.Z"`},
 		"nothing":        {&taskv1.Observation{}, `no internal method ""`},
 		"for people":     {observation(t, forPeople, &marketplacev1.GrantCreditRequest{UserId: "eve", Amount: 1}), `no internal method "` + forPeople + `"`},
-		"no possible id": {news(t, "$7", "x"), "INVALID_FIELD: node_id must be an id of 1 to 128 visible characters"},
+		"no possible id": {news(t, "$7", "x"), "INVALID_FIELD: nodeId: must be an id of 1 to 128 visible characters, without \"/\" and \"$\""},
 	} {
 		c, g := &cast{decide: refuse}, &grave{}
 		if !deliver(t.Context(), inboxOf(c, g), envelope(t, news(t, "7", "1"), p.bad, news(t, "7", "2"))) || !slices.Equal(c.of("node/7"), []string{"1", "2"}) {

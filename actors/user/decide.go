@@ -67,6 +67,11 @@ func (user) UpdateSettings(s *state, req *marketplacev1.UpdateSettingsRequest, e
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "the settings have changed meanwhile: they are at revision %d, not %d", now, seen).
 			With("revision", strconv.FormatUint(now, 10))
 	}
+	if zone := req.GetSettings().GetTimeZone(); zone != "" {
+		if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+			return nil, nil, messages.RefuseField("settings.timeZone", "must be a time zone of the IANA database, such as Europe/Brussels")
+		}
+	}
 	next := proto.CloneOf(req.GetSettings())
 	next.Revision = now + 1
 	e := &event{Event: &journalv1.UserEvent_SettingsUpdated{SettingsUpdated: &journalv1.SettingsUpdated{UserId: env.ID, Settings: next}}}
@@ -76,9 +81,7 @@ func (user) UpdateSettings(s *state, req *marketplacev1.UpdateSettingsRequest, e
 // GrantCredit books credit that an operator gives.
 func (user) GrantCredit(s *state, req *marketplacev1.GrantCreditRequest, env entity.Env) ([]*event, *marketplacev1.GrantCreditResponse, error) {
 	if err := ledger.Check(s.GetBook(), granted, credit, req.GetAmount()); err != nil {
-		refusal := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INVALID_FIELD, "amount: %v", err)
-		refusal.Fields = []messages.Violation{{Field: "amount", Description: err.Error()}}
-		return nil, nil, refusal
+		return nil, nil, messages.RefuseField("amount", "%v", err)
 	}
 	events := []*event{{Event: &journalv1.UserEvent_CreditGranted{CreditGranted: &journalv1.CreditGranted{
 		UserId: env.ID, TransactionId: env.Fresh, Amount: req.GetAmount(), GrantedBy: env.Subject, Note: req.GetNote(),

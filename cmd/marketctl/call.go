@@ -51,6 +51,9 @@ func callCommand(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "call METHOD [JSON | @FILE | -]", Short: "Call a method and print its answer", Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if m := messages.ByPath(args[0]); m != nil && m.Streams() {
+				return usageError{fmt.Errorf("%s is a stream: watch it with marketctl watch", args[0])}
+			}
 			p, err := params(args)
 			if err != nil {
 				return err
@@ -82,6 +85,9 @@ func watchCommand(s *settings) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "watch METHOD [JSON | @FILE | -]", Short: "Print what a stream says until interrupted", Args: args(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if m := messages.ByPath(args[0]); m != nil && !m.Streams() {
+				return usageError{fmt.Errorf("%s is no stream: ask it with marketctl call", args[0])}
+			}
 			p, err := params(args)
 			if err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -20,17 +21,26 @@ import (
 const demoScale = 36_000
 
 // demoCommand plays the main job with a real server, a real socket and a real kill.
-func demoCommand() *cobra.Command {
+func demoCommand(file *string) *cobra.Command {
 	var data string
 	var asJSON, exit bool
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Play the main job in under a minute, then keep serving", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := configs.Load(*file, os.Environ())
+			if err != nil {
+				return err
+			}
+			if !exit {
+				if err := free(cmd.Context(), c); err != nil {
+					return err
+				}
+			}
 			narration := cmd.OutOrStdout()
 			if asJSON {
 				narration = cmd.ErrOrStderr()
 			}
-			return playDemo(cmd.Context(), data, narration, func(s *Summary) error {
+			return playDemo(cmd.Context(), *file, data, narration, func(s *Summary) error {
 				if !asJSON {
 					return nil
 				}
@@ -39,7 +49,12 @@ func demoCommand() *cobra.Command {
 					_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
 				}
 				return err
-			}, exit)
+			}, func(ctx context.Context, d *demo) error {
+				if exit {
+					return nil
+				}
+				return d.serveOn(ctx, c)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "folder for the data; must not exist yet (a temporary one, removed at the end, if not given)")
@@ -48,8 +63,21 @@ func demoCommand() *cobra.Command {
 	return cmd
 }
 
-// playDemo plays, sums up from the store, and serves on unless told not to.
-func playDemo(ctx context.Context, data string, narration io.Writer, tell func(*Summary) error, exit bool) error {
+// free says which of the addresses that are served on in the end is taken: it
+// is better heard before the story than after it.
+func free(ctx context.Context, c configs.Config) error {
+	for _, address := range []string{c.Listen.API, c.Listen.Admin, c.World.Issuer, c.World.GridProxy} {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("the demo serves on when it is over, which --exit prevents: %w", err)
+		}
+		_ = l.Close()
+	}
+	return nil
+}
+
+// playDemo plays, sums up from the store, and goes on with what then is to happen.
+func playDemo(ctx context.Context, file, data string, narration io.Writer, tell func(*Summary) error, then func(context.Context, *demo) error) error {
 	if data == "" {
 		dir, err := os.MkdirTemp("", "marketplace-demo-")
 		if err != nil {
@@ -61,7 +89,7 @@ func playDemo(ctx context.Context, data string, narration io.Writer, tell func(*
 	if _, err := os.Stat(data); err == nil {
 		return fmt.Errorf("%s exists already: the demo begins with a fresh folder", data)
 	}
-	d := newDemo(data, narration)
+	d := newDemo(file, data, narration)
 	err := d.play(ctx)
 	d.close()
 	if err != nil {
@@ -79,15 +107,11 @@ func playDemo(ctx context.Context, data string, narration io.Writer, tell func(*
 	if !s.OK() {
 		return errors.New("demo: what the store says is not what was heard; see the checks above")
 	}
-	if exit {
-		return nil
-	}
-	return d.serveOn(ctx)
+	return then(ctx, d)
 }
 
-// serveOn serves what the demo left, at the usual places and the usual pace.
-func (d *demo) serveOn(ctx context.Context) error {
-	c := configs.Default()
+// serveOn serves what the demo left, at the configured places and pace.
+func (d *demo) serveOn(ctx context.Context, c configs.Config) error {
 	c.Data = d.data
 	m := &Main{Config: c, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Ready: func(a Addresses) {
 		_, _ = fmt.Fprint(d.narration, banner(c, a))

@@ -21,6 +21,7 @@ import (
 // child is the server that the demo plays with: this program, as a process of
 // its own, so that it can be killed.
 type child struct {
+	config    string // its configuration file; empty: none
 	data      string
 	addresses Addresses // where it was reached first; it is started there again
 	dieAt     string    // where it dies by itself, for tests; empty: nowhere
@@ -40,7 +41,7 @@ func (c *child) start(ctx context.Context) error {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	_ = os.Remove(filepath.Join(c.data, listeningFile))
-	args := []string{"serve"}
+	args := []string{"serve", "--config", c.config}
 	if c.dieAt != "" {
 		args = append(args, "--die-at", c.dieAt)
 	}

@@ -44,8 +44,8 @@ type heard struct {
 	connections   int
 }
 
-func newDemo(data string, narration io.Writer) *demo {
-	return &demo{data: data, narration: narration, began: time.Now(), server: child{data: data}, news: make(chan struct{}), heard: heard{positions: map[string]string{}}}
+func newDemo(file, data string, narration io.Writer) *demo {
+	return &demo{data: data, narration: narration, began: time.Now(), server: child{config: file, data: data}, news: make(chan struct{}), heard: heard{positions: map[string]string{}}}
 }
 
 func (d *demo) close() {

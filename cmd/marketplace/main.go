@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // time zones of settings, also where the machine has none
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +50,7 @@ func command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); see configs/")
-	root.AddCommand(serveCommand(&file), demoCommand())
+	root.AddCommand(serveCommand(&file), demoCommand(&file))
 	return root
 }
 

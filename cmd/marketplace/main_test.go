@@ -159,7 +159,7 @@ func contains(t *testing.T, answer string, parts ...string) {
 // TestDemo plays the demo with a real kill and holds its summary to what it must be.
 func TestDemo(t *testing.T) {
 	var told *Summary
-	if err := playDemo(t.Context(), filepath.Join(t.TempDir(), "data"), testWriter{t}, func(s *Summary) error { told = s; return nil }, true); err != nil {
+	if err := playDemo(t.Context(), "", filepath.Join(t.TempDir(), "data"), testWriter{t}, func(s *Summary) error { told = s; return nil }, func(context.Context, *demo) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range told.Checks {

@@ -236,6 +236,7 @@ type DeploymentEvent struct {
 	//	*DeploymentEvent_Ended
 	//	*DeploymentEvent_CreditRechecked
 	//	*DeploymentEvent_ContractRefused
+	//	*DeploymentEvent_CapacityRefused
 	Event         isDeploymentEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -420,6 +421,15 @@ func (x *DeploymentEvent) GetContractRefused() *ContractRefused {
 	return nil
 }
 
+func (x *DeploymentEvent) GetCapacityRefused() *CapacityRefused {
+	if x != nil {
+		if x, ok := x.Event.(*DeploymentEvent_CapacityRefused); ok {
+			return x.CapacityRefused
+		}
+	}
+	return nil
+}
+
 type isDeploymentEvent_Event interface {
 	isDeploymentEvent_Event()
 }
@@ -499,6 +509,11 @@ type DeploymentEvent_ContractRefused struct {
 	ContractRefused *ContractRefused `protobuf:"bytes,16,opt,name=contract_refused,json=contractRefused,proto3,oneof"`
 }
 
+type DeploymentEvent_CapacityRefused struct {
+	// The node refused the capacity.
+	CapacityRefused *CapacityRefused `protobuf:"bytes,17,opt,name=capacity_refused,json=capacityRefused,proto3,oneof"`
+}
+
 func (*DeploymentEvent_Requested) isDeploymentEvent_Event() {}
 
 func (*DeploymentEvent_CreditHeld) isDeploymentEvent_Event() {}
@@ -528,6 +543,8 @@ func (*DeploymentEvent_Ended) isDeploymentEvent_Event() {}
 func (*DeploymentEvent_CreditRechecked) isDeploymentEvent_Event() {}
 
 func (*DeploymentEvent_ContractRefused) isDeploymentEvent_Event() {}
+
+func (*DeploymentEvent_CapacityRefused) isDeploymentEvent_Event() {}
 
 // DeploymentRequested says what was asked for.
 type DeploymentRequested struct {
@@ -1208,6 +1225,43 @@ func (*ContractRefused) Descriptor() ([]byte, []int) {
 	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{14}
 }
 
+// CapacityRefused says that the node set nothing aside when it was last heard.
+type CapacityRefused struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapacityRefused) Reset() {
+	*x = CapacityRefused{}
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapacityRefused) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapacityRefused) ProtoMessage() {}
+
+func (x *CapacityRefused) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapacityRefused.ProtoReflect.Descriptor instead.
+func (*CapacityRefused) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{15}
+}
+
 // DeploymentEnded says that all is undone and settled.
 type DeploymentEnded struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1217,7 +1271,7 @@ type DeploymentEnded struct {
 
 func (x *DeploymentEnded) Reset() {
 	*x = DeploymentEnded{}
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1283,7 @@ func (x *DeploymentEnded) String() string {
 func (*DeploymentEnded) ProtoMessage() {}
 
 func (x *DeploymentEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1296,7 @@ func (x *DeploymentEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentEnded.ProtoReflect.Descriptor instead.
 func (*DeploymentEnded) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{15}
+	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{16}
 }
 
 // CreditRechecked says that the user's credit is to be asked again.
@@ -1254,7 +1308,7 @@ type CreditRechecked struct {
 
 func (x *CreditRechecked) Reset() {
 	*x = CreditRechecked{}
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[16]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1320,7 @@ func (x *CreditRechecked) String() string {
 func (*CreditRechecked) ProtoMessage() {}
 
 func (x *CreditRechecked) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[16]
+	mi := &file_marketplace_journal_v1_deployment_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1333,7 @@ func (x *CreditRechecked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditRechecked.ProtoReflect.Descriptor instead.
 func (*CreditRechecked) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{16}
+	return file_marketplace_journal_v1_deployment_proto_rawDescGZIP(), []int{17}
 }
 
 var File_marketplace_journal_v1_deployment_proto protoreflect.FileDescriptor
@@ -1300,8 +1354,7 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\vreservation\x18\b \x01(\x0e2\x1e.marketplace.journal.v1.EffectR\vreservation\x12H\n" +
 	"\x12step_deadline_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10stepDeadlineTime\x12\x10\n" +
 	"\x03ran\x18\n" +
-	" \x01(\bR\x03ran\"\xab\n" +
-	"\n" +
+	" \x01(\bR\x03ran\"\x81\v\n" +
 	"\x0fDeploymentEvent\x129\n" +
 	"\n" +
 	"event_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12K\n" +
@@ -1321,7 +1374,8 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\x11capacity_released\x18\r \x01(\v2(.marketplace.journal.v1.CapacityReleasedH\x00R\x10capacityReleased\x12?\n" +
 	"\x05ended\x18\x0e \x01(\v2'.marketplace.journal.v1.DeploymentEndedH\x00R\x05ended\x12T\n" +
 	"\x10credit_rechecked\x18\x0f \x01(\v2'.marketplace.journal.v1.CreditRecheckedH\x00R\x0fcreditRechecked\x12T\n" +
-	"\x10contract_refused\x18\x10 \x01(\v2'.marketplace.journal.v1.ContractRefusedH\x00R\x0fcontractRefusedB\a\n" +
+	"\x10contract_refused\x18\x10 \x01(\v2'.marketplace.journal.v1.ContractRefusedH\x00R\x0fcontractRefused\x12T\n" +
+	"\x10capacity_refused\x18\x11 \x01(\v2'.marketplace.journal.v1.CapacityRefusedH\x00R\x0fcapacityRefusedB\a\n" +
 	"\x05event\"\xd4\x01\n" +
 	"\x13DeploymentRequested\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x17\n" +
@@ -1360,6 +1414,7 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\rContractEnded\"\x12\n" +
 	"\x10CapacityReleased\"\x11\n" +
 	"\x0fContractRefused\"\x11\n" +
+	"\x0fCapacityRefused\"\x11\n" +
 	"\x0fDeploymentEnded\"\x11\n" +
 	"\x0fCreditRechecked*k\n" +
 	"\x06Effect\x12\x16\n" +
@@ -1382,7 +1437,7 @@ func file_marketplace_journal_v1_deployment_proto_rawDescGZIP() []byte {
 }
 
 var file_marketplace_journal_v1_deployment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_marketplace_journal_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_marketplace_journal_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_marketplace_journal_v1_deployment_proto_goTypes = []any{
 	(Effect)(0),                   // 0: marketplace.journal.v1.Effect
 	(*DeploymentState)(nil),       // 1: marketplace.journal.v1.DeploymentState
@@ -1400,19 +1455,20 @@ var file_marketplace_journal_v1_deployment_proto_goTypes = []any{
 	(*ContractEnded)(nil),         // 13: marketplace.journal.v1.ContractEnded
 	(*CapacityReleased)(nil),      // 14: marketplace.journal.v1.CapacityReleased
 	(*ContractRefused)(nil),       // 15: marketplace.journal.v1.ContractRefused
-	(*DeploymentEnded)(nil),       // 16: marketplace.journal.v1.DeploymentEnded
-	(*CreditRechecked)(nil),       // 17: marketplace.journal.v1.CreditRechecked
-	(*v1.Deployment)(nil),         // 18: marketplace.v1.Deployment
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*v1.Spec)(nil),               // 20: marketplace.v1.Spec
-	(v1.DeploymentCause)(0),       // 21: marketplace.v1.DeploymentCause
+	(*CapacityRefused)(nil),       // 16: marketplace.journal.v1.CapacityRefused
+	(*DeploymentEnded)(nil),       // 17: marketplace.journal.v1.DeploymentEnded
+	(*CreditRechecked)(nil),       // 18: marketplace.journal.v1.CreditRechecked
+	(*v1.Deployment)(nil),         // 19: marketplace.v1.Deployment
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(*v1.Spec)(nil),               // 21: marketplace.v1.Spec
+	(v1.DeploymentCause)(0),       // 22: marketplace.v1.DeploymentCause
 }
 var file_marketplace_journal_v1_deployment_proto_depIdxs = []int32{
-	18, // 0: marketplace.journal.v1.DeploymentState.deployment:type_name -> marketplace.v1.Deployment
+	19, // 0: marketplace.journal.v1.DeploymentState.deployment:type_name -> marketplace.v1.Deployment
 	0,  // 1: marketplace.journal.v1.DeploymentState.contract:type_name -> marketplace.journal.v1.Effect
 	0,  // 2: marketplace.journal.v1.DeploymentState.reservation:type_name -> marketplace.journal.v1.Effect
-	19, // 3: marketplace.journal.v1.DeploymentState.step_deadline_time:type_name -> google.protobuf.Timestamp
-	19, // 4: marketplace.journal.v1.DeploymentEvent.event_time:type_name -> google.protobuf.Timestamp
+	20, // 3: marketplace.journal.v1.DeploymentState.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 4: marketplace.journal.v1.DeploymentEvent.event_time:type_name -> google.protobuf.Timestamp
 	3,  // 5: marketplace.journal.v1.DeploymentEvent.requested:type_name -> marketplace.journal.v1.DeploymentRequested
 	4,  // 6: marketplace.journal.v1.DeploymentEvent.credit_held:type_name -> marketplace.journal.v1.CreditHeld
 	5,  // 7: marketplace.journal.v1.DeploymentEvent.capacity_reserved:type_name -> marketplace.journal.v1.CapacityReserved
@@ -1425,21 +1481,22 @@ var file_marketplace_journal_v1_deployment_proto_depIdxs = []int32{
 	12, // 14: marketplace.journal.v1.DeploymentEvent.ending_started:type_name -> marketplace.journal.v1.EndingStarted
 	13, // 15: marketplace.journal.v1.DeploymentEvent.contract_ended:type_name -> marketplace.journal.v1.ContractEnded
 	14, // 16: marketplace.journal.v1.DeploymentEvent.capacity_released:type_name -> marketplace.journal.v1.CapacityReleased
-	16, // 17: marketplace.journal.v1.DeploymentEvent.ended:type_name -> marketplace.journal.v1.DeploymentEnded
-	17, // 18: marketplace.journal.v1.DeploymentEvent.credit_rechecked:type_name -> marketplace.journal.v1.CreditRechecked
+	17, // 17: marketplace.journal.v1.DeploymentEvent.ended:type_name -> marketplace.journal.v1.DeploymentEnded
+	18, // 18: marketplace.journal.v1.DeploymentEvent.credit_rechecked:type_name -> marketplace.journal.v1.CreditRechecked
 	15, // 19: marketplace.journal.v1.DeploymentEvent.contract_refused:type_name -> marketplace.journal.v1.ContractRefused
-	20, // 20: marketplace.journal.v1.DeploymentRequested.spec:type_name -> marketplace.v1.Spec
-	19, // 21: marketplace.journal.v1.CreditHeld.step_deadline_time:type_name -> google.protobuf.Timestamp
-	19, // 22: marketplace.journal.v1.CapacityReserved.step_deadline_time:type_name -> google.protobuf.Timestamp
-	19, // 23: marketplace.journal.v1.ContractMade.step_deadline_time:type_name -> google.protobuf.Timestamp
-	19, // 24: marketplace.journal.v1.UsageMetered.metered_until_time:type_name -> google.protobuf.Timestamp
-	19, // 25: marketplace.journal.v1.CreditGraceStarted.grace_end_time:type_name -> google.protobuf.Timestamp
-	21, // 26: marketplace.journal.v1.EndingStarted.cause:type_name -> marketplace.v1.DeploymentCause
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	16, // 20: marketplace.journal.v1.DeploymentEvent.capacity_refused:type_name -> marketplace.journal.v1.CapacityRefused
+	21, // 21: marketplace.journal.v1.DeploymentRequested.spec:type_name -> marketplace.v1.Spec
+	20, // 22: marketplace.journal.v1.CreditHeld.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 23: marketplace.journal.v1.CapacityReserved.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 24: marketplace.journal.v1.ContractMade.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 25: marketplace.journal.v1.UsageMetered.metered_until_time:type_name -> google.protobuf.Timestamp
+	20, // 26: marketplace.journal.v1.CreditGraceStarted.grace_end_time:type_name -> google.protobuf.Timestamp
+	22, // 27: marketplace.journal.v1.EndingStarted.cause:type_name -> marketplace.v1.DeploymentCause
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_deployment_proto_init() }
@@ -1463,6 +1520,7 @@ func file_marketplace_journal_v1_deployment_proto_init() {
 		(*DeploymentEvent_Ended)(nil),
 		(*DeploymentEvent_CreditRechecked)(nil),
 		(*DeploymentEvent_ContractRefused)(nil),
+		(*DeploymentEvent_CapacityRefused)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1470,7 +1528,7 @@ func file_marketplace_journal_v1_deployment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_deployment_proto_rawDesc), len(file_marketplace_journal_v1_deployment_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
