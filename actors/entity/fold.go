@@ -28,9 +28,15 @@ func Replay(k *Kind, id string, l persistence.Loaded) (proto.Message, error) {
 	return m.message(), nil
 }
 
-// fold reads the newest snapshot and every record after it into m.
-func fold(m machine, who persistence.Entity, l persistence.Loaded) (folded, error) {
-	var f folded
+// fold reads the newest snapshot and every record after it into m. An event
+// that the kind cannot fold is an error of what is stored, not a panic: reading
+// it again would not help.
+func fold(m machine, who persistence.Entity, l persistence.Loaded) (f folded, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("journal of %s after %d: %v", who, f.version, r)
+		}
+	}()
 	if n := len(l.Snapshots); n > 0 {
 		if err := f.snapshot(m, l.Snapshots[n-1]); err != nil {
 			return f, fmt.Errorf("snapshot of %s: %w", who, err)

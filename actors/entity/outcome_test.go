@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -164,6 +165,21 @@ func TestReplayHalts(t *testing.T) {
 	l.Tail = append(l.Tail, persistence.Record{Version: 3, Events: l.Tail[0].Events})
 	if _, err := replay(l); err == nil || !strings.Contains(err.Error(), "3 follows 1") {
 		t.Errorf("a gap is told as %v", err)
+	}
+}
+
+// forgetful cannot fold what was decided once.
+type forgetful struct{ counter }
+
+func (forgetful) Apply(*tally, *event) { panic("a bug of the kind") }
+
+// TestReplayOfABug halts where a kind cannot fold what is stored.
+func TestReplayOfABug(t *testing.T) {
+	w := newWorld(t)
+	w.granted(5, "a")
+	kind := entity.Define("user", marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_NOT_FOUND, entity.Behavior[*tally, *event](forgetful{}))
+	if _, err := entity.Replay(kind, who, w.stored()); err == nil || !strings.Contains(err.Error(), "after 0: a bug of the kind") {
+		t.Errorf("a bug is told as %v", err)
 	}
 }
 
