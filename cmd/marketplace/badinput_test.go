@@ -47,7 +47,7 @@ func TestBadRequests(t *testing.T) {
 		"amount too large":     {olga, request(7, "cloud-operator/grant-credit", `{"userId":"x","amount":"9223372036854775807"}`), []string{"INVALID_FIELD", `"field":"amount"`}},
 		"amount overflows":     {olga, request(7, "cloud-operator/grant-credit", `{"userId":"x","amount":"92233720368547758070"}`), []string{"MALFORMED_REQUEST", "amount"}},
 		"fractional amount":    {olga, request(7, "cloud-operator/grant-credit", `{"userId":"x","amount":"0.5"}`), []string{"MALFORMED_REQUEST", "amount"}},
-		"user id with a slash": {olga, request(7, "cloud-operator/grant-credit", `{"userId":"a/b","amount":"1"}`), []string{"INVALID_FIELD", "user_id"}},
+		"user id with a slash": {olga, request(7, "cloud-operator/grant-credit", `{"userId":"a/b","amount":"1"}`), []string{"INVALID_FIELD", "userId"}},
 		"spec is missing":      {alice, request(8, "cloud-user/create-deployment", `{"name":"a","nodeId":1,"maxHourlyPrice":"1"}`), []string{"INVALID_FIELD", `"field":"spec"`}},
 		"name for nobody":      {alice, request(8, "cloud-user/create-deployment", `{"name":"A b","spec":`+spec+`,"nodeId":1,"maxHourlyPrice":"1"}`), []string{"INVALID_FIELD", "lower-case letters"}},
 		"no command id":        {alice, `{"jsonrpc":"2.0","id":9,"method":"cloud-user/cancel-deployment","params":{"deploymentId":"x"}}`, []string{"COMMAND_ID_REQUIRED"}},
