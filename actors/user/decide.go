@@ -101,6 +101,10 @@ func (user) SettleDeployment(s *state, req *taskv1.SettleDeploymentRequest, env 
 	if known != nil && req.GetStatement() <= known.GetStatement() {
 		return nil, &taskv1.SettleDeploymentResponse{Covered: missing(s, id, known) == 0, Missing: lacking(s, id, known)}, nil
 	}
+	if known == nil && longEnded(req, env.Now) {
+		// It was booked to its end and forgotten before the deployment heard so.
+		return nil, &taskv1.SettleDeploymentResponse{Covered: true}, nil
+	}
 	usage := req.GetCharged() - known.GetCharged()
 	if usage < 0 || usage > 0 && ledger.Check(s.GetBook(), credit, used, usage) != nil {
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "deployment %s says it was charged %d, before it said %d", id, req.GetCharged(), known.GetCharged())
@@ -120,7 +124,7 @@ func (user) SettleDeployment(s *state, req *taskv1.SettleDeploymentRequest, env 
 	}
 	events := []*event{{Event: &journalv1.UserEvent_DeploymentSettled{DeploymentSettled: settled}}}
 	events = append(events, tell(s, runwayWith(s, settled, usage), env)...)
-	if old := longEnded(s, env.Now); len(old) > 0 {
+	if old := forgettable(s, env.Now); len(old) > 0 {
 		events = append(events, &event{Event: &journalv1.UserEvent_DeploymentsForgotten{DeploymentsForgotten: &journalv1.DeploymentsForgotten{DeploymentIds: old}}})
 	}
 	if hold < req.GetHold() {
@@ -196,14 +200,23 @@ func tell(s *state, r runway, env entity.Env) []*event {
 	return nil
 }
 
-// longEnded names the deployments that were gone for long enough to be forgotten.
-func longEnded(s *state, now time.Time) []string {
+// forgettable names the deployments that ended long ago.
+func forgettable(s *state, now time.Time) []string {
 	var old []string
 	for id, d := range s.GetDeployments() {
-		if ended(d.GetState()) && now.Sub(d.GetMeteredUntilTime().AsTime()) > keepEnded {
+		if longEnded(d, now) {
 			old = append(old, id)
 		}
 	}
 	slices.Sort(old)
 	return old
+}
+
+// longEnded says whether what is said of a deployment is of one that ended long
+// enough ago to be forgotten.
+func longEnded(d interface {
+	GetState() marketplacev1.DeploymentState
+	GetMeteredUntilTime() *timestamppb.Timestamp
+}, now time.Time) bool {
+	return ended(d.GetState()) && now.Sub(d.GetMeteredUntilTime().AsTime()) > keepEnded
 }
