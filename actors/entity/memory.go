@@ -23,15 +23,22 @@ const (
 type memory struct{ subjects map[string]*subject }
 
 type subject struct {
-	known map[messages.CommandID]*journalv1.Command
-	order []*journalv1.Command // by decision
-	floor messages.CommandID
+	order  []*journalv1.Command // by decision
+	newest messages.CommandID   // the greatest that was ever in order
+	floor  messages.CommandID
 }
 
-// find returns a remembered command, or nil.
+// find returns a remembered command, or nil. Ids grow with time, so most are
+// seen to be new without a search.
 func (m *memory) find(who string, id messages.CommandID) *journalv1.Command {
-	if s := m.subjects[who]; s != nil {
-		return s.known[id]
+	s := m.subjects[who]
+	if s == nil || bytes.Compare(id[:], s.newest[:]) > 0 {
+		return nil
+	}
+	for _, c := range slices.Backward(s.order) {
+		if bytes.Equal(c.GetCommandId(), id[:]) {
+			return c
+		}
 	}
 	return nil
 }
@@ -49,7 +56,7 @@ func (m *memory) of(who string) *subject {
 		if m.subjects == nil {
 			m.subjects = map[string]*subject{}
 		}
-		s = &subject{known: map[messages.CommandID]*journalv1.Command{}}
+		s = &subject{}
 		m.subjects[who] = s
 	}
 	return s
@@ -61,7 +68,9 @@ func (m *memory) remember(c *journalv1.Command) {
 		return
 	}
 	s := m.of(c.GetSubject())
-	s.known[commandID(c.GetCommandId())] = c
+	if bytes.Compare(c.GetCommandId(), s.newest[:]) > 0 {
+		s.newest = commandID(c.GetCommandId())
+	}
 	if s.order = append(s.order, c); len(s.order) > rememberCount {
 		s.forget()
 	}
@@ -70,7 +79,6 @@ func (m *memory) remember(c *journalv1.Command) {
 // forget drops the oldest command and raises the floor over it.
 func (s *subject) forget() {
 	id := commandID(s.order[0].GetCommandId())
-	delete(s.known, id)
 	if bytes.Compare(id[:], s.floor[:]) > 0 {
 		s.floor = id
 	}

@@ -93,16 +93,12 @@ func (e *entity) admit(req *clusterv1.Request) (*messages.Method, error) {
 	if m == nil || m.Actor != e.kind.Name || m.Internal && !inside {
 		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "there is no method %s", req.GetMethod())
 	}
-	notFound := messages.Refuse(e.kind.NotFound, "there is no %s %s", e.kind.Name, e.id)
-	if !e.born() && !m.Creates {
-		return nil, notFound
-	}
-	if m.Key == messages.KeyNew && e.id != messages.NewID(req.GetSubject(), req.GetCommandId()) {
-		return nil, notFound
-	}
 	owner := e.machine.owner()
-	if owner != "" && owner != req.GetSubject() && !inside && !operatorsOnly(m) {
-		return nil, notFound
+	absent := !e.born() && !m.Creates
+	misnamed := m.Key == messages.KeyNew && e.id != messages.NewID(req.GetSubject(), req.GetCommandId())
+	foreign := owner != "" && owner != req.GetSubject() && !inside && !operatorsOnly(m)
+	if absent || misnamed || foreign {
+		return nil, messages.Refuse(e.kind.NotFound, "there is no %s %s", e.kind.Name, e.id)
 	}
 	return m, nil
 }

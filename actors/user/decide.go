@@ -101,7 +101,7 @@ func (user) SettleDeployment(s *state, req *taskv1.SettleDeploymentRequest, env 
 	if known != nil && req.GetStatement() <= known.GetStatement() {
 		return nil, &taskv1.SettleDeploymentResponse{Covered: missing(s, id, known) == 0, Missing: lacking(s, id, known)}, nil
 	}
-	if known == nil && longEnded(req, env.Now) {
+	if known == nil && longEnded(req.GetState(), req.GetMeteredUntilTime(), env.Now) {
 		// It was booked to its end and forgotten before the deployment heard so.
 		return nil, &taskv1.SettleDeploymentResponse{Covered: true}, nil
 	}
@@ -204,7 +204,7 @@ func tell(s *state, r runway, env entity.Env) []*event {
 func forgettable(s *state, now time.Time) []string {
 	var old []string
 	for id, d := range s.GetDeployments() {
-		if longEnded(d, now) {
+		if longEnded(d.GetState(), d.GetMeteredUntilTime(), now) {
 			old = append(old, id)
 		}
 	}
@@ -212,11 +212,7 @@ func forgettable(s *state, now time.Time) []string {
 	return old
 }
 
-// longEnded says whether what is said of a deployment is of one that ended long
-// enough ago to be forgotten.
-func longEnded(d interface {
-	GetState() marketplacev1.DeploymentState
-	GetMeteredUntilTime() *timestamppb.Timestamp
-}, now time.Time) bool {
-	return ended(d.GetState()) && now.Sub(d.GetMeteredUntilTime().AsTime()) > keepEnded
+// longEnded says whether a deployment ended long enough ago to be forgotten.
+func longEnded(in marketplacev1.DeploymentState, meteredUntil *timestamppb.Timestamp, now time.Time) bool {
+	return ended(in) && now.Sub(meteredUntil.AsTime()) > keepEnded
 }
