@@ -63,6 +63,7 @@ func (m *Main) metrics() *telemetry.Metrics {
 	t.Counter("late_total", "Answers that nobody waited for any more.", func() uint64 { return m.system.Stats().Engine.Late })
 	t.Counter("commands_total", "Decisions with events.", func() uint64 { return m.system.Stats().Entity.Commands })
 	t.Counter("commits_total", "Commits with events.", func() uint64 { return m.system.Stats().Entity.Commits })
+	t.Counter("store_transactions_total", "Transactions of the store that were synced; commits share them.", func() uint64 { return m.store.Stats().Transactions })
 	t.Counter("repeats_total", "Commands that were answered from memory.", func() uint64 { return m.system.Stats().Entity.Repeats })
 	t.Counter("fenced_total", "Incarnations ended by another owner's commit.", func() uint64 { return m.system.Stats().Entity.Fenced })
 	t.Counter("lost_total", "Entities halted because the store contradicts what was acknowledged. Alarm above zero.", func() uint64 { return m.system.Stats().Entity.Lost })
