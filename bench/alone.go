@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,37 +19,36 @@ type sample struct{ event, snapshot, item []byte }
 
 const snapshotEvery = 100
 
-// sampleCommit takes a commit from the data that the server left.
-func sampleCommit(ctx context.Context, data string) (s sample, err error) {
+// sampleCommit takes a commit from the data that the server left, of the first
+// user whose journal still holds one.
+func sampleCommit(ctx context.Context, data string, users int) (s sample, err error) {
 	store, err := boltstore.Open(filepath.Join(data, "marketplace.db"), boltstore.Options{})
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	who := persistence.Entity{Kind: "user", ID: "bench-0"}
-	l, err := store.Load(ctx, who)
-	if err != nil {
-		return s, err
-	}
-	items, _, err := store.Page(ctx, who, "transactions", "", 1)
-	if err != nil {
-		return s, err
-	}
-	if len(l.Tail) == 0 || len(items) == 0 {
-		return s, fmt.Errorf("the server left no commits of %s", who)
-	}
-	// The smallest: with many in flight, one commit carries several commands.
-	s.event = l.Tail[0].Events
-	for _, r := range l.Tail {
-		if len(r.Events) < len(s.event) {
-			s.event = r.Events
+	for user := range users {
+		who := persistence.Entity{Kind: "user", ID: userName(user)}
+		l, err := store.Load(ctx, who)
+		if err != nil {
+			return s, err
 		}
+		items, _, err := store.Page(ctx, who, "transactions", "", 1)
+		if err != nil {
+			return s, err
+		}
+		if len(l.Tail) == 0 || len(items) == 0 {
+			continue // its only snapshot is its last commit
+		}
+		s.item = items[0].Data
+		if n := len(l.Snapshots); n > 0 {
+			s.snapshot = l.Snapshots[n-1].Data
+		}
+		// The smallest: with many in flight, one commit carries several commands.
+		s.event = slices.MinFunc(l.Tail, func(a, b persistence.Record) int { return len(a.Events) - len(b.Events) }).Events
+		return s, nil
 	}
-	if n := len(l.Snapshots); n > 0 {
-		s.snapshot = l.Snapshots[n-1].Data
-	}
-	s.item = items[0].Data
-	return s, nil
+	return s, errors.New("the server left no commit in a journal")
 }
 
 // storeAlone measures the same commits without socket and actor: a closed loop
@@ -64,7 +64,7 @@ func storeAlone(ctx context.Context, file string, s sample, n int, length time.D
 	var wait sync.WaitGroup
 	for i := range n {
 		wait.Add(1)
-		e := persistence.Entity{Kind: "user", ID: fmt.Sprintf("bench-%d", i)}
+		e := persistence.Entity{Kind: "user", ID: userName(i)}
 		var next func(version uint64)
 		next = func(version uint64) {
 			if over.Load() {

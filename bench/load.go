@@ -45,6 +45,9 @@ type conn struct {
 	took []time.Duration
 }
 
+// userName is the user whom a connection grants credit to.
+func userName(n int) string { return "bench-" + strconv.Itoa(n) }
+
 // dial upgrades a connection by hand.
 func dial(ctx context.Context, address, token string, n int) (*conn, error) {
 	nc, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
@@ -59,7 +62,7 @@ func dial(ctx context.Context, address, token string, n int) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc, in: bufio.NewReaderSize(nc, 16<<10), user: "bench-" + strconv.Itoa(n), sent: map[uint64]time.Time{}}
+	c := &conn{Conn: nc, in: bufio.NewReaderSize(nc, 16<<10), user: userName(n), sent: map[uint64]time.Time{}}
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func run(ctx context.Context, rounds int, length time.Duration) error {
 				return err
 			}
 			through = append(through, f)
-			sample, err := sampleCommit(ctx, data)
+			sample, err := sampleCommit(ctx, data, s.connections)
 			if err != nil {
 				return err
 			}
