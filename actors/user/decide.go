@@ -68,6 +68,8 @@ func (user) UpdateSettings(s *state, req *marketplacev1.UpdateSettingsRequest, e
 			With("revision", strconv.FormatUint(now, 10))
 	}
 	if zone := req.GetSettings().GetTimeZone(); zone != "" {
+		// The database is part of the binary. A later one may know other zones,
+		// and that is safe: what was decided is journalled, not decided again.
 		if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
 			return nil, nil, messages.RefuseField("settings.timeZone", "must be a time zone of the IANA database, such as Europe/Brussels")
 		}

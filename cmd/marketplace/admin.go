@@ -70,7 +70,10 @@ func (m *Main) metrics() *telemetry.Metrics {
 	t.Counter("unknown_total", "Commits handed over again because their outcome was not known.", func() uint64 { return m.system.Stats().Entity.Unknown })
 	t.Counter("overloaded_total", "Requests refused because an actor held too many.", func() uint64 { return m.system.Stats().Entity.Overloaded })
 	t.Counter("panics_total", "Incarnations ended by a panic.", func() uint64 { return m.system.Stats().Entity.Panics })
-	t.Gauge("nodes", "Nodes in the catalogue.", func() uint64 { return uint64(m.system.Catalogue.Len()) }) //nolint:gosec // a count is not negative
+	t.Gauge("grid_failures", "Looks at the grid that failed since one succeeded. Alarm when it grows.", func() uint64 { return uint64(m.watcher.Status().Failures) }) //nolint:gosec // a count is not negative
+	t.Gauge("grid_seen_timestamp_seconds", "When a look at the grid last succeeded.", func() uint64 { return uint64(max(0, m.watcher.Status().LastSuccess.Unix())) })
+	t.Gauge("grid_skipped_nodes", "Nodes that the grid told and that made no sense.", func() uint64 { return uint64(m.watcher.Status().Skipped) }) //nolint:gosec // a count is not negative
+	t.Gauge("nodes", "Nodes in the catalogue.", func() uint64 { return uint64(m.system.Catalogue.Len()) })                                         //nolint:gosec // a count is not negative
 	return t
 }
 

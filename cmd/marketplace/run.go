@@ -19,6 +19,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/configs"
 	"github.com/threefoldtech/cloud-marketplace/gateway"
 	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
+	"github.com/threefoldtech/cloud-marketplace/integrations/grid"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 )
@@ -42,6 +43,7 @@ type Main struct {
 	system   *actors.System
 	gateway  *gateway.Gateway
 	verifier *identity.Verifier
+	watcher  *grid.Watcher
 	quit     context.CancelFunc // ends the watching of the grid
 	servers  []*http.Server
 	done     sync.WaitGroup
@@ -151,8 +153,8 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	m.system = system
 	watching, quit := context.WithCancel(context.WithoutCancel(ctx))
 	m.quit = quit
-	watcher := m.newWatcher(domain)
-	m.done.Go(func() { watcher.Run(watching) })
+	m.watcher = m.newWatcher(domain)
+	m.done.Go(func() { m.watcher.Run(watching) })
 	return nil
 }
 
