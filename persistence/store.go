@@ -111,8 +111,17 @@ type Loaded struct {
 	Version uint64
 	// Snapshots are the last two, the older first; there may be one or none.
 	Snapshots []Snapshot
-	// Tail is every record after the older snapshot, contiguous up to Version.
+	// Tail is every record after the older of two snapshots, from the first one
+	// otherwise, contiguous up to Version.
 	Tail []Record
+	// Halted is why the entity was halted; empty: it was not.
+	Halted string
+}
+
+// Halted is an entity that a person must look at.
+type Halted struct {
+	Entity Entity
+	Why    string
 }
 
 // Ref is one row of Entities.
@@ -128,13 +137,21 @@ type Store interface {
 	// success: an equal id is checked before the version. Else ErrStale,
 	// ErrLost, ErrUnknown, ErrOverloaded, ErrCorrupt or ErrClosed.
 	Commit(c *Commit, done func(error))
+	// Halt marks an entity whose store contradicts what was acknowledged. Until
+	// Clear, its commits end with ErrLost and Load says why. The first reason stays.
+	Halt(ctx context.Context, e Entity, why string) error
+	// Clear lets a halted entity work again from what is stored, and renames the
+	// history: what was said of it since is not in the store. Others are left alone.
+	Clear(ctx context.Context, e Entity) error
+	// HaltedEntities returns what is halted, by kind and id.
+	HaltedEntities(ctx context.Context) ([]Halted, error)
 	// Load returns what is stored of an entity; of one that never was, the zero
-	// value. ErrCorrupt when the journal has a gap or does not end at the version.
+	// value; of one that is halted, also the reason. ErrCorrupt when the journal has a gap or does not end at the version.
 	Load(ctx context.Context, e Entity) (Loaded, error)
 	// Exists says whether an entity has ever committed an event.
 	Exists(ctx context.Context, e Entity) (bool, error)
 	// Epoch identifies the history of this store: a random id made with it, new
-	// after a restore. Positions of another epoch mean nothing here.
+	// after a restore and after Clear. Positions of another epoch mean nothing here.
 	Epoch() string
 	// Page returns up to n items of a list, newest first, before the cursor
 	// ("" for the newest), and the cursor of the next page, "" at the end. An

@@ -12,6 +12,7 @@ package catalogue
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -72,7 +73,8 @@ func New(c Config) *Catalogue {
 	return &Catalogue{config: c, shown: map[uint32]entry{}}
 }
 
-// Load reads every node from the store.
+// Load reads every node from the store. One that cannot be read, or is halted,
+// is left out: it is no reason to show none.
 func (c *Catalogue) Load(ctx context.Context) error {
 	for cursor, done := "", false; !done; done = cursor == "" {
 		refs, next, err := c.config.Store.Entities(ctx, nodeKind, cursor, 1000)
@@ -81,12 +83,19 @@ func (c *Catalogue) Load(ctx context.Context) error {
 		}
 		for _, r := range refs {
 			l, err := c.config.Store.Load(ctx, r.Entity)
-			if err != nil {
+			if err != nil && !errors.Is(err, persistence.ErrCorrupt) {
 				return fmt.Errorf("load %s: %w", r.Entity, err)
 			}
-			n, err := c.config.Read(r.Entity.ID, l)
+			var n *marketplacev1.Node
+			switch {
+			case l.Halted != "":
+				err = errors.New(l.Halted)
+			case err == nil:
+				n, err = c.config.Read(r.Entity.ID, l)
+			}
 			if err != nil {
-				return fmt.Errorf("read %s: %w", r.Entity, err)
+				c.config.Log.ErrorContext(ctx, "ALARM: node left out of the catalogue", slog.String("entity", r.Entity.String()), slog.Any("error", err))
+				continue
 			}
 			c.put(n, moment{l.Version, math.MaxUint64}) // what is loaded has seen all of its commit
 		}

@@ -155,17 +155,29 @@ func TestRunGoesOn(t *testing.T) {
 	}
 }
 
-// TestLoadFails says what could not be loaded.
-func TestLoadFails(t *testing.T) {
+// TestLoadLeavesOut shows the other nodes when one cannot be read or is halted,
+// and fails when the store does.
+func TestLoadLeavesOut(t *testing.T) {
 	bolt, err := boltstore.Open(filepath.Join(t.TempDir(), "store.db"), boltstore.Options{Gather: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &restless{Store: bolt, t: t, versions: map[string]uint64{}}
-	s.change("1")
-	c := New(Config{Store: bolt, Read: func(string, persistence.Loaded) (*marketplacev1.Node, error) { return nil, persistence.ErrCorrupt }})
-	if err := c.Load(t.Context()); err == nil || c.Len() != 0 {
-		t.Errorf("a node that cannot be read: %v", err)
+	for _, id := range []string{"1", "2", "3"} {
+		s.change(id)
+	}
+	if err := bolt.Halt(t.Context(), persistence.Entity{Kind: nodeKind, ID: "2"}, "it went back"); err != nil {
+		t.Fatal(err)
+	}
+	read := func(id string, l persistence.Loaded) (*marketplacev1.Node, error) {
+		if id == "3" {
+			return nil, persistence.ErrCorrupt
+		}
+		return last(id, l)
+	}
+	c := New(Config{Store: bolt, Read: read, Log: slog.New(slog.DiscardHandler)})
+	if err := c.Load(t.Context()); err != nil || c.Len() != 1 || c.Node(1) == nil {
+		t.Errorf("%d nodes are shown, %v", c.Len(), err)
 	}
 	if err := bolt.Close(); err != nil {
 		t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
-	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
@@ -125,6 +125,7 @@ func (e *entity) seal(passivating bool) {
 	b.tasks = e.machine.tasks()
 	if len(b.journal.GetRecords()) > 0 {
 		version++
+		b.journal.Schema = messages.Schema
 		c.Events = encode(&b.journal)
 	}
 	c.Wake = e.nextWake(b.tasks)
@@ -149,7 +150,7 @@ func (e *entity) nextWake(tasks []Task) time.Time {
 
 func (e *entity) snapshot() []byte {
 	e.memory.expire(e.rt.Real.Now())
-	return encode(&journalv1.Snapshot{State: e.machine.encode(), Commands: e.memory.snapshot(), TimeMs: e.lastMS})
+	return encode(&journalv1.Snapshot{State: e.machine.encode(), Commands: e.memory.snapshot(), TimeMs: e.lastMS, Schema: messages.Schema})
 }
 
 func (e *entity) submit(ctx actor.Context) {
@@ -194,9 +195,10 @@ const retryFirst = 50 * time.Millisecond
 // a panic does: handing it over again would hold everybody up for ever.
 func (e *entity) invalid(ctx actor.Context, b *batch, err error) {
 	e.rt.counts.panics.Add(1)
-	e.rt.Log.Error("commit that no store takes", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.Any("error", err))
+	trace := e.rt.fresh()
+	e.rt.Log.Error("commit that no store takes", slog.String("entity", e.entity().String()), slog.String("trace", trace), slog.Any("error", err))
 	for i := range b.outs {
-		ctx.Send(b.outs[i].to, e.refusal(b.outs[i].call(), marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here"))
+		ctx.Send(b.outs[i].to, e.respond(b.outs[i].call(), internal(trace)))
 	}
 	b.outs = nil
 	e.abandon(ctx)

@@ -30,6 +30,7 @@ const (
 	alarm   = "alarm"   // want to be woken after amount seconds
 	calm    = "calm"    // want to be woken no more
 	rouse   = "rouse"   // alarm, and want a task then
+	fatal   = "fatal"   // alarm, and a panic in Woken
 )
 
 type (
@@ -83,9 +84,12 @@ func (counter) Apply(s *tally, e *event) {
 			s.LiveDeployments = 1
 		case cancel:
 			s.LiveDeployments = 0
-		case alarm, rouse:
-			if ev.CreditGranted.GetNote() == rouse {
+		case alarm, rouse, fatal:
+			switch ev.CreditGranted.GetNote() {
+			case rouse:
 				s.RunwayLevel = marketplacev1.RunwayLevel_RUNWAY_LEVEL_DAY
+			case fatal:
+				s.RunwayLevel = marketplacev1.RunwayLevel_RUNWAY_LEVEL_EXHAUSTED
 			}
 			s.RunOutTime = timestamppb.New(e.GetEventTime().AsTime().Add(time.Duration(ev.CreditGranted.GetAmount()) * time.Second))
 		case calm:
@@ -121,6 +125,9 @@ func (counter) Tasks(id string, s *tally) []entity.Task {
 func (counter) TaskDone(_ *tally, done entity.Done, env entity.Env) []*event {
 	var failed []string
 	if done.Err != nil {
+		if done.Err.Message == crash {
+			panic("a bug of the kind")
+		}
 		failed = append(failed, done.Err.Message)
 	}
 	return []*event{{EventTime: timestamppb.New(env.Now), Event: &journalv1.UserEvent_DeploymentsForgotten{DeploymentsForgotten: &journalv1.DeploymentsForgotten{DeploymentIds: failed}}}}
@@ -136,6 +143,9 @@ func (counter) Wake(s *tally) time.Time {
 func (counter) Woken(s *tally, env entity.Env) []*event {
 	if s.GetRunOutTime() == nil || env.Now.Before(s.GetRunOutTime().AsTime()) {
 		return nil
+	}
+	if s.GetRunwayLevel() == marketplacev1.RunwayLevel_RUNWAY_LEVEL_EXHAUSTED {
+		panic("a bug of the kind")
 	}
 	return []*event{{EventTime: timestamppb.New(env.Now), Event: &journalv1.UserEvent_RunwayRecovered{RunwayRecovered: &journalv1.RunwayRecovered{}}}}
 }

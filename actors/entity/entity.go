@@ -5,12 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -21,7 +23,7 @@ type mode uint8
 const (
 	loading mode = iota // what comes is kept until the store has answered
 	alive
-	halted // the store contradicts what was acknowledged: nothing is answered until a person decides
+	halted // nothing is answered until a person decides
 	gone   // stopping: everything is bounced
 )
 
@@ -46,7 +48,9 @@ type entity struct {
 	streams map[string]*stream
 	joiners []*joiner
 	runs    map[string]*run
-	asked   waiting // the request that is being taken
+	asked   waiting         // the request that is being taken
+	ending  string          // the task whose end is being taken
+	barred  *messages.Error // what everybody is answered while halted
 }
 
 // waiting is a request that came while the entity was loading.
@@ -82,6 +86,10 @@ func (e *entity) Receive(ctx actor.Context) {
 		if m.b == e.flight && e.mode == alive {
 			e.submit(ctx)
 		}
+	case *marked:
+		e.marked(ctx, m)
+	case *remark:
+		e.mark(ctx, m.why)
 	case *reported:
 		e.reported(ctx, m)
 	case *rerun:
@@ -102,19 +110,36 @@ func (e *entity) recovered(ctx actor.Context) {
 	if r == nil {
 		return
 	}
+	trace := e.rt.fresh()
 	e.rt.counts.panics.Add(1)
-	e.rt.Log.Error("entity panicked", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.Any("panic", r))
-	if a := e.asked; a.req != nil && a.from != nil {
-		ctx.Send(a.from, e.refusal(a.req.GetCall(), marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here"))
+	e.rt.Log.Error("entity panicked", slog.String("entity", e.entity().String()), slog.String("trace", trace), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+	switch a := e.asked; {
+	case a.req != nil:
+		e.killed(requestDeed(e.entity(), a.req), trace)
+		if a.from != nil {
+			ctx.Send(a.from, e.respond(a.req.GetCall(), internal(trace)))
+		}
+	case e.ending != "":
+		e.killed(taskDeed(e.entity(), e.ending), trace)
 	}
 	e.abandon(ctx)
+}
+
+func (e *entity) killed(by deed, trace string) {
+	if e.rt.deadly.killed(by, e.rt.Real.Now()) == killLimit {
+		e.rt.Log.Error("ALARM: refused from now on, for it ends its actor every time", slog.String("entity", e.entity().String()), slog.String("trace", trace))
+	}
+}
+
+// internal is what a caller hears of a bug; the log has the trace.
+func internal(trace string) *messages.Error {
+	return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "something went wrong here").With("trace", trace)
 }
 
 // start asks the store who the entity is; nothing blocks meanwhile.
 func (e *entity) start(ctx actor.Context) {
 	e.life.PID = ctx.Self()
 	e.id = engine.Identity(ctx.Self())
-	e.machine = e.kind.blank(e.id)
 	e.rt.engine.Track(&e.life)
 	self, root := ctx.Self(), ctx.ActorSystem().Root
 	e.rt.Scheduler.Go(func() {
@@ -141,12 +166,20 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 	}
 	e.mode = alive
 	err := l.err
-	if err == nil {
+	if err == nil && l.stored.Halted == "" {
 		err = e.recoverState(l.stored)
 	}
-	if err != nil {
+	switch {
+	case l.stored.Halted != "":
+		e.mode, e.barred = halted, errHalted
+		ctx.Stop(ctx.Self())
+	case errors.Is(err, ErrNewer):
+		e.rt.Log.Error("ALARM: entity of a later version", slog.String("entity", e.entity().String()), slog.Any("error", err))
+		e.mode, e.barred = halted, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "%v", err)
+		ctx.Stop(ctx.Self())
+	case err != nil:
 		e.halt(ctx, err)
-	} else {
+	default:
 		e.reconcile(ctx, e.machine.tasks(), e.batches)
 		e.flush(ctx)
 	}
@@ -160,9 +193,17 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 
 // recoverState takes what the store has.
 func (e *entity) recoverState(l persistence.Loaded) error {
-	f, err := fold(e.machine, e.entity(), l)
-	e.version, e.memory, e.lastMS, e.since = f.version, f.memory, f.lastMS, f.since
-	return err
+	f, err := fold(e.kind, e.id, l)
+	if err != nil {
+		return err
+	}
+	if f.damage != nil {
+		f.since = e.rt.SnapshotEvery // the next commit brings a good one
+		e.rt.counts.damaged.Add(1)
+		e.rt.Log.Error("ALARM: snapshot passed over", slog.String("entity", e.entity().String()), slog.Any("error", f.damage))
+	}
+	e.machine, e.version, e.memory, e.lastMS, e.since = f.machine, f.version, f.memory, f.lastMS, f.since
+	return nil
 }
 
 // stopping may come at any time. Commits in flight are not waited for: their
@@ -186,26 +227,54 @@ func (e *entity) abandon(ctx actor.Context) {
 	ctx.Stop(ctx.Self())
 }
 
+// errHalted is what is heard of a halted entity.
+var errHalted = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "an operator must look at this first")
+
+type (
+	// marked is the store's word on the mark of a halted entity.
+	marked struct{ why, err error }
+	// remark tries to mark it again.
+	remark struct{ why error }
+)
+
 // halt stops answering: the store contradicts what people were told, and only a
-// person can say which is right.
-func (e *entity) halt(ctx actor.Context, err error) {
-	e.mode = halted
+// person can say which is right. The mark outlives this process.
+func (e *entity) halt(ctx actor.Context, why error) {
+	e.mode, e.barred = halted, errHalted
 	e.rt.counts.lost.Add(1)
-	e.rt.Log.Error("ALARM: entity halted", slog.String("kind", e.kind.Name), slog.String("id", e.id), slog.Any("error", err))
+	e.rt.Log.Error("ALARM: entity halted", slog.String("entity", e.entity().String()), slog.Any("error", why))
 	for _, b := range []*batch{e.flight, e.next} {
 		for _, o := range b.held() {
-			ctx.Send(o.to, e.haltedAnswer(o.call()))
+			ctx.Send(o.to, e.respond(o.call(), e.barred))
 		}
 	}
 	for _, j := range e.joiners {
-		ctx.Send(j.watch.to, e.haltedAnswer(j.watch.call))
+		ctx.Send(j.watch.to, e.respond(j.watch.call, e.barred))
 	}
 	e.flight, e.next, e.joiners = nil, nil, nil
 	e.stopRuns(ctx)
+	e.mark(ctx, why)
 }
 
-func (e *entity) haltedAnswer(call uint64) *clusterv1.Response {
-	return e.refusal(call, marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "an operator must look at this first")
+func (e *entity) mark(ctx actor.Context, why error) {
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	e.rt.Scheduler.Go(func() {
+		limited, cancel := context.WithTimeout(context.Background(), loadTimeout)
+		defer cancel()
+		root.Send(self, &marked{why, e.rt.Store.Halt(limited, e.entity(), why.Error())})
+	})
+}
+
+// marked ends the incarnation; the next finds the mark. Without the mark it
+// might believe the store, and so this one stays until it is there.
+func (e *entity) marked(ctx actor.Context, m *marked) {
+	if m.err == nil {
+		ctx.Stop(ctx.Self())
+		return
+	}
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	e.rt.Log.Error("ALARM: halted entity not marked", slog.String("entity", e.entity().String()), slog.Any("error", m.err))
+	e.rt.Scheduler.After(e.rt.backoff(retryFirst, 6), func() { root.Send(self, &remark{m.why}) })
 }
 
 func (e *entity) bounceAll(ctx actor.Context) {

@@ -1,45 +1,76 @@
 package entity
 
 import (
+	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
+// ErrNewer says that an entity was written by a later version of the program,
+// and that this one would misread it.
+var ErrNewer = errors.New("written by a later version of the program")
+
+// errSnapshot says that a snapshot cannot be read.
+var errSnapshot = errors.New("unreadable snapshot")
+
 // folded is what an entity knows after reading what is stored of it.
 type folded struct {
+	machine machine
 	version uint64
 	memory  memory
 	lastMS  int64
-	since   int // commits after the newest snapshot
+	since   int   // commits after the snapshot that was read
+	damage  error // why the newest snapshot was passed over
 }
 
 // Replay returns the state that a store tells of, for those who read entities
 // without being one: read models, tools, checks. An error says where what is
-// stored contradicts itself.
+// stored contradicts itself, or wraps ErrNewer.
 func Replay(k *Kind, id string, l persistence.Loaded) (proto.Message, error) {
-	m := k.blank(id)
-	if _, err := fold(m, persistence.Entity{Kind: k.Name, ID: id}, l); err != nil {
+	f, err := fold(k, id, l)
+	if err != nil {
 		return nil, err
 	}
-	return m.message(), nil
+	return f.machine.message(), nil
 }
 
-// fold reads the newest snapshot and every record after it into m. An event
+// fold reads the newest snapshot and every record after it. A snapshot that
+// cannot be read costs no more than the way from the one before, for the
+// journal reaches back to it.
+func fold(k *Kind, id string, l persistence.Loaded) (folded, error) {
+	snapshots := l.Snapshots
+	var damage error
+	for {
+		f, err := foldFrom(k, id, l, snapshots)
+		f.damage = damage
+		again := len(snapshots) == 2 || len(snapshots) == 1 && len(l.Snapshots) == 1
+		if !errors.Is(err, errSnapshot) || !again {
+			return f, err
+		}
+		damage = err
+		snapshots = snapshots[:len(snapshots)-1]
+	}
+}
+
+// foldFrom reads the last of the snapshots and the journal after it. An event
 // that the kind cannot fold is an error of what is stored, not a panic: reading
 // it again would not help.
-func fold(m machine, who persistence.Entity, l persistence.Loaded) (f folded, err error) {
+func foldFrom(k *Kind, id string, l persistence.Loaded, snapshots []persistence.Snapshot) (f folded, err error) {
+	f.machine = k.blank(id)
+	who := persistence.Entity{Kind: k.Name, ID: id}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("journal of %s after %d: %v", who, f.version, r)
 		}
 	}()
-	if n := len(l.Snapshots); n > 0 {
-		if err := f.snapshot(m, l.Snapshots[n-1]); err != nil {
-			return f, fmt.Errorf("snapshot of %s: %w", who, err)
+	if n := len(snapshots); n > 0 {
+		if err := f.snapshot(snapshots[n-1]); err != nil {
+			return f, fmt.Errorf("snapshot of %s at %d: %w", who, snapshots[n-1].Version, err)
 		}
 	}
 	for _, r := range l.Tail {
@@ -49,7 +80,7 @@ func fold(m machine, who persistence.Entity, l persistence.Loaded) (f folded, er
 		if r.Version != f.version+1 {
 			return f, fmt.Errorf("journal of %s: %d follows %d", who, r.Version, f.version)
 		}
-		if err := f.record(m, r); err != nil {
+		if err := f.record(r); err != nil {
 			return f, fmt.Errorf("journal of %s at %d: %w", who, r.Version, err)
 		}
 	}
@@ -59,31 +90,54 @@ func fold(m machine, who persistence.Entity, l persistence.Loaded) (f folded, er
 	return f, nil
 }
 
-func (f *folded) snapshot(m machine, s persistence.Snapshot) error {
+func (f *folded) snapshot(s persistence.Snapshot) error {
 	snap := &journalv1.Snapshot{}
 	if err := proto.Unmarshal(s.Data, snap); err != nil {
+		return fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	if err := f.machine.decode(snap.GetState()); err != nil {
+		return fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	if err := newer(snap.GetSchema(), snap, f.machine.message()); err != nil {
 		return err
 	}
 	f.memory.restore(snap.GetCommands())
 	f.version, f.lastMS = s.Version, snap.GetTimeMs()
-	return m.decode(snap.GetState())
+	return nil
 }
 
-func (f *folded) record(m machine, r persistence.Record) error {
+func (f *folded) record(r persistence.Record) error {
 	b := &journalv1.Batch{}
 	if err := proto.Unmarshal(r.Events, b); err != nil {
+		return err
+	}
+	if err := newer(b.GetSchema(), b); err != nil {
 		return err
 	}
 	for _, d := range b.GetRecords() {
 		f.memory.remember(d.GetCommand())
 		f.lastMS = max(f.lastMS, d.GetTimeMs())
 		for _, e := range d.GetEvents() {
-			if err := m.replay(e); err != nil {
+			if err := f.machine.replay(e, b.GetSchema()); err != nil {
 				return err
 			}
 		}
 	}
 	f.version = r.Version
 	f.since++
+	return nil
+}
+
+// newer is an error when something in what was written under a schema is not
+// known here. Under our own, and those before it, all is.
+func newer(schema uint32, what ...proto.Message) error {
+	if schema <= messages.Schema {
+		return nil
+	}
+	for _, m := range what {
+		if path := messages.Unknown(m); path != "" {
+			return fmt.Errorf("%w: %s is not known under schema %d, it needs schema %d", ErrNewer, path, messages.Schema, schema)
+		}
+	}
 	return nil
 }

@@ -145,7 +145,7 @@ type machine interface {
 	decide(req proto.Message, env Env) (decision, error)
 	woken(env Env) decision
 	taskDone(done Done, env Env) decision
-	replay(event []byte) error
+	replay(event []byte, schema uint32) error
 	tasks() []Task
 	wake() time.Time
 	view(method string) []byte
@@ -213,9 +213,13 @@ func (m *state[S, E]) apply(d *decision, events []E) {
 	}
 }
 
-func (m *state[S, E]) replay(event []byte) error {
+// replay applies an event that was written under a schema.
+func (m *state[S, E]) replay(event []byte, schema uint32) error {
 	e := blank[E]()
 	if err := proto.Unmarshal(event, e); err != nil {
+		return err
+	}
+	if err := newer(schema, e); err != nil {
 		return err
 	}
 	m.behavior.Apply(m.s, e)

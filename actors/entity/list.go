@@ -158,7 +158,7 @@ func (e *entity) paged(ctx actor.Context, m *paged) {
 	e.joiners = slices.Delete(e.joiners, i, i+1)
 	w := m.j.watch
 	if m.err != nil {
-		ctx.Send(w.to, e.refusal(w.call, marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "what was missed cannot be read now; ask again"))
+		ctx.Send(w.to, e.respond(w.call, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "what was missed cannot be read now; ask again")))
 		return
 	}
 	answer := &clusterv1.Watching{Recovered: m.frames != nil, Version: e.version, Epoch: e.rt.Store.Epoch()}

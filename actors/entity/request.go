@@ -36,7 +36,7 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		e.waiting = append(e.waiting, waiting{from, req})
 		return
 	case halted:
-		ctx.Send(from, e.haltedAnswer(req.GetCall()))
+		ctx.Send(from, e.respond(req.GetCall(), e.barred))
 		return
 	case gone:
 		engine.Bounce(ctx, from, req.GetCall())
@@ -46,6 +46,10 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 	now := e.rt.engine.NowMS()
 	if req.GetDeadlineMs() < now {
 		return // its caller has been told that the outcome is not known
+	}
+	if e.rt.deadly.is(func() deed { return requestDeed(e.entity(), req) }, e.rt.Real.Now()) {
+		ctx.Send(from, e.respond(req.GetCall(), messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "this met a bug twice, and is not tried again for an hour")))
+		return
 	}
 	if req.GetMethod() == wakeMethod {
 		e.wake(ctx, from, req)
@@ -234,6 +238,7 @@ func (e *entity) refuse(ctx actor.Context, from *actor.PID, req *clusterv1.Reque
 	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Error: messages.AsError(err).Status()})
 }
 
-func (e *entity) refusal(call uint64, reason marketplacev1.ErrorReason, text string) *clusterv1.Response {
-	return &clusterv1.Response{Call: call, Error: messages.Refuse(reason, "%s", text).Status(), Version: e.version, Epoch: e.rt.Store.Epoch()}
+// respond makes an answer of a refusal that has seen nothing but what is durable.
+func (e *entity) respond(call uint64, err *messages.Error) *clusterv1.Response {
+	return &clusterv1.Response{Call: call, Error: err.Status(), Version: e.version, Epoch: e.rt.Store.Epoch()}
 }

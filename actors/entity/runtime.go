@@ -51,11 +51,12 @@ type Runtime struct {
 	Config
 	engine  *engine.Engine
 	counts  counts
+	deadly  deadly
 	stopped atomic.Bool
 }
 
 type counts struct {
-	fenced, lost, unknown, repeats, overloaded, panics, commits, commands atomic.Uint64
+	fenced, lost, unknown, repeats, overloaded, panics, damaged, commits, commands atomic.Uint64
 }
 
 // Stats are counts since the start.
@@ -66,6 +67,7 @@ type Stats struct {
 	Repeats    uint64 // commands answered from memory
 	Overloaded uint64 // requests refused because the gate was full
 	Panics     uint64 // incarnations ended by a panic of their kind
+	Damaged    uint64 // snapshots passed over because they could not be read
 	Commits    uint64 // commits with events
 	Commands   uint64 // decisions with events
 }
@@ -128,7 +130,7 @@ func (rt *Runtime) Stats() Stats {
 	c := &rt.counts
 	return Stats{
 		Fenced: c.fenced.Load(), Lost: c.lost.Load(), Unknown: c.unknown.Load(), Repeats: c.repeats.Load(),
-		Overloaded: c.overloaded.Load(), Panics: c.panics.Load(), Commits: c.commits.Load(), Commands: c.commands.Load(),
+		Overloaded: c.overloaded.Load(), Panics: c.panics.Load(), Damaged: c.damaged.Load(), Commits: c.commits.Load(), Commands: c.commands.Load(),
 	}
 }
 

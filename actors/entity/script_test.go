@@ -20,6 +20,7 @@ type script struct {
 	load    func(persistence.Entity) error
 	since   func()
 	page    func() error
+	halt    func() error
 }
 
 // pending is a commit that waits for its verdict.
@@ -67,6 +68,19 @@ func (s *script) Since(ctx context.Context, e persistence.Entity, list string, v
 		since()
 	}
 	return items, err
+}
+
+// Halt halts, unless the test says otherwise.
+func (s *script) Halt(ctx context.Context, e persistence.Entity, why string) error {
+	s.mu.Lock()
+	halt := s.halt
+	s.mu.Unlock()
+	if halt != nil {
+		if err := halt(); err != nil {
+			return err
+		}
+	}
+	return s.Store.Halt(ctx, e, why)
 }
 
 func (s *script) Page(ctx context.Context, e persistence.Entity, list, cursor string, n int) ([]persistence.ListItem, string, error) {

@@ -81,6 +81,10 @@ func (e *entity) reconcile(ctx actor.Context, want []Task, batch uint64) {
 // try makes an attempt. One that touches the outside is written down before:
 // an owner that is fenced cannot start it any more.
 func (e *entity) try(ctx actor.Context, r *run) {
+	if e.rt.deadly.is(func() deed { return taskDeed(e.entity(), r.task.ID) }, e.rt.Real.Now()) {
+		e.later(ctx, r)
+		return
+	}
 	if messages.ByRequest(name(r.task)) != nil {
 		e.spawn(ctx, r)
 		return
@@ -173,7 +177,9 @@ func (e *entity) concluded(r *run, m *reported) bool {
 		e.rt.Log.Info("task tried in vain", slog.String("entity", e.entity().String()), slog.String("task", m.id), slog.Int("attempt", r.attempt+1), slog.Any("error", m.err))
 		return false
 	}
+	e.ending = m.id // until it is taken: not by defer, for a panic is to find it
 	d := e.machine.taskDone(Done{Task: r.task, Result: m.result, Err: refusal}, e.env(System, ""))
+	e.ending = ""
 	if len(d.events) == 0 {
 		e.rt.Log.Info("task result leads to nothing yet", slog.String("entity", e.entity().String()), slog.String("task", m.id))
 		return false

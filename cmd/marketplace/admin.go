@@ -21,15 +21,22 @@ func (m *Main) startAdmin(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listen for operators: %w", err)
 	}
+	m.serve(l, m.adminRoutes())
+	return l.Addr().String(), nil
+}
+
+// adminRoutes changes nothing on behalf of a page that an operator's browser shows.
+func (m *Main) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", m.metrics().Handler())
 	mux.HandleFunc("GET /healthz", m.healthy)
 	mux.HandleFunc("GET /readyz", m.ready)
+	mux.HandleFunc("GET /halted", m.halted)
+	mux.HandleFunc("POST /halted/clear", m.clearHalted)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	m.serve(l, mux)
-	return l.Addr().String(), nil
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 // healthy says that the process lives.
@@ -66,10 +73,11 @@ func (m *Main) metrics() *telemetry.Metrics {
 	t.Counter("store_transactions_total", "Transactions of the store that were synced; commits share them.", func() uint64 { return m.store.Stats().Transactions })
 	t.Counter("repeats_total", "Commands that were answered from memory.", func() uint64 { return m.system.Stats().Entity.Repeats })
 	t.Counter("fenced_total", "Incarnations ended by another owner's commit.", func() uint64 { return m.system.Stats().Entity.Fenced })
-	t.Counter("lost_total", "Entities halted because the store contradicts what was acknowledged. Alarm above zero.", func() uint64 { return m.system.Stats().Entity.Lost })
+	t.Counter("lost_total", "Entities halted because the store contradicts what was acknowledged; /halted lists them. Alarm above zero.", func() uint64 { return m.system.Stats().Entity.Lost })
 	t.Counter("unknown_total", "Commits handed over again because their outcome was not known.", func() uint64 { return m.system.Stats().Entity.Unknown })
 	t.Counter("overloaded_total", "Requests refused because an actor held too many.", func() uint64 { return m.system.Stats().Entity.Overloaded })
 	t.Counter("panics_total", "Incarnations ended by a panic.", func() uint64 { return m.system.Stats().Entity.Panics })
+	t.Counter("damaged_snapshots_total", "Snapshots passed over because they could not be read. Alarm above zero.", func() uint64 { return m.system.Stats().Entity.Damaged })
 	t.Gauge("grid_failures", "Looks at the grid that failed since one succeeded. Alarm when it grows.", func() uint64 { return uint64(m.watcher.Status().Failures) }) //nolint:gosec // a count is not negative
 	t.Gauge("grid_seen_timestamp_seconds", "When a look at the grid last succeeded.", func() uint64 { return uint64(max(0, m.watcher.Status().LastSuccess.Unix())) })
 	t.Gauge("grid_skipped_nodes", "Nodes that the grid told and that made no sense.", func() uint64 { return uint64(m.watcher.Status().Skipped) }) //nolint:gosec // a count is not negative

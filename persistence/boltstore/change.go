@@ -16,7 +16,7 @@ const appendFill = 0.95
 
 // change is one transaction being written. It is used again for the next.
 type change struct {
-	entities, snapshots, wakes, groups, all *bbolt.Bucket
+	entities, snapshots, wakes, groups, halted, all *bbolt.Bucket
 
 	states *bbolt.Cursor            // finds state records
 	topics map[string]*bbolt.Bucket // opened in this transaction
@@ -29,7 +29,8 @@ type change struct {
 func (c *change) begin(tx *bbolt.Tx) error {
 	c.entities, c.snapshots = tx.Bucket(bucketEntities), tx.Bucket(bucketSnapshots)
 	c.wakes, c.groups, c.all = tx.Bucket(bucketWakes), tx.Bucket(bucketGroups), tx.Bucket(bucketTopics)
-	for _, b := range []*bbolt.Bucket{c.entities, c.snapshots, c.wakes, c.groups, c.all} {
+	c.halted = tx.Bucket(bucketHalted)
+	for _, b := range []*bbolt.Bucket{c.entities, c.snapshots, c.wakes, c.groups, c.halted, c.all} {
 		if b == nil {
 			return fmt.Errorf("a bucket is missing: %w", persistence.ErrCorrupt)
 		}

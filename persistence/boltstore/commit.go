@@ -8,8 +8,12 @@ import (
 
 // commit stores a commit. It refuses before it writes; err aborts the transaction.
 func (c *change) commit(m *persistence.Commit) (refused, err error) {
-	c.key = appendState(appendEntity(c.key[:0], m.Entity))
-	size := len(c.key) - 1
+	c.key = appendEntity(c.key[:0], m.Entity)
+	size := len(c.key)
+	if why := c.halted.Get(c.key); why != nil {
+		return fmt.Errorf("commit %s, halted: %s: %w", m.Entity, why, persistence.ErrLost), nil
+	}
+	c.key = appendState(c.key)
 	old, err := c.state(c.key)
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", m.Entity, err), nil

@@ -30,6 +30,7 @@ var (
 	bucketWakes     = []byte("wakes")     // time and entity → nothing
 	bucketTopics    = []byte("topics")    // a bucket per topic: number → message
 	bucketGroups    = []byte("groups")    // topic and group → number
+	bucketHalted    = []byte("halted")    // entity → why
 )
 
 var (
@@ -89,7 +90,7 @@ func create(tx *bbolt.Tx, epoch string) error {
 	if first, _ := tx.Cursor().First(); first != nil {
 		return fmt.Errorf("the file belongs to another program: %w", persistence.ErrCorrupt)
 	}
-	for _, name := range [][]byte{bucketMeta, bucketEntities, bucketSnapshots, bucketWakes, bucketTopics, bucketGroups} {
+	for _, name := range [][]byte{bucketMeta, bucketEntities, bucketSnapshots, bucketWakes, bucketTopics, bucketGroups, bucketHalted} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
@@ -111,7 +112,8 @@ func complete(tx *bbolt.Tx, epoch string) error {
 			return fmt.Errorf("the bucket %s is missing: %w", name, persistence.ErrCorrupt)
 		}
 	}
-	return nil
+	_, err := tx.CreateBucketIfNotExists(bucketHalted) // the first files had none
+	return err
 }
 
 // syncFolder makes the file's own name durable. bbolt syncs only what is inside.

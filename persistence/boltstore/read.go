@@ -31,6 +31,9 @@ func (s *Store) Load(ctx context.Context, e persistence.Entity) (persistence.Loa
 	if err == nil {
 		err = s.view(ctx, func(tx *bbolt.Tx) (err error) {
 			l, err = load(tx, e)
+			if why := tx.Bucket(bucketHalted).Get(appendEntity(nil, e)); why != nil {
+				l.Halted, err = string(why), nil // whatever else is wrong with it
+			}
 			return err
 		})
 	}

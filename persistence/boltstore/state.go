@@ -74,5 +74,10 @@ func (s *state) appendRecord(b []byte, commit string) []byte {
 }
 
 // older returns the version after which the journal is kept: that of the older
-// snapshot, or 0.
-func (s *state) older() uint64 { return s.snapshots[0] }
+// of two snapshots, or 0.
+func (s *state) older() uint64 {
+	if s.count < len(s.snapshots) {
+		return 0
+	}
+	return s.snapshots[0]
+}

@@ -30,6 +30,7 @@ package boltstore
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -67,7 +68,7 @@ func (o Options) withDefaults() Options {
 // Store keeps entities in one file.
 type Store struct {
 	db      *bbolt.DB
-	epoch   string
+	epoch   atomic.Value // string
 	writer  *writer
 	cursors *cursors
 	news    *news
@@ -92,19 +93,19 @@ func Open(path string, options Options) (*Store, error) {
 	}
 	s := &Store{
 		db:      db,
-		epoch:   epoch,
 		cursors: newCursors(),
 		news:    newNews(),
 		leases:  newLeases(options.Clock),
 		closing: make(chan struct{}),
 	}
+	s.epoch.Store(epoch)
 	s.writer = newWriter(db, options, s.cursors, s.news)
 	s.wait.Go(s.writer.run)
 	return s, nil
 }
 
-// Epoch returns the random id that was made with the file.
-func (s *Store) Epoch() string { return s.epoch }
+// Epoch returns the random id of the history.
+func (s *Store) Epoch() string { return s.epoch.Load().(string) } //nolint:forcetypeassert,errcheck // only strings are stored
 
 // Stats is what a Store has done since it was opened.
 type Stats struct {

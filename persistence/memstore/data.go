@@ -15,6 +15,7 @@ type data struct {
 	entities map[persistence.Entity]*record
 	topics   map[string][]persistence.Message
 	cursors  map[groupTopic]persistence.Position
+	halted   map[persistence.Entity]string // why
 }
 
 type groupTopic struct{ group, topic string }
@@ -30,11 +31,11 @@ type record struct {
 }
 
 func newData() *data {
-	return &data{entities: map[persistence.Entity]*record{}, topics: map[string][]persistence.Message{}, cursors: map[groupTopic]persistence.Position{}}
+	return &data{entities: map[persistence.Entity]*record{}, topics: map[string][]persistence.Message{}, cursors: map[groupTopic]persistence.Position{}, halted: map[persistence.Entity]string{}}
 }
 
 func (d *data) clone() *data {
-	n := &data{entities: make(map[persistence.Entity]*record, len(d.entities)), topics: map[string][]persistence.Message{}, cursors: maps.Clone(d.cursors)}
+	n := &data{entities: make(map[persistence.Entity]*record, len(d.entities)), topics: map[string][]persistence.Message{}, cursors: maps.Clone(d.cursors), halted: maps.Clone(d.halted)}
 	for e, r := range d.entities {
 		c := *r
 		c.snapshots, c.journal, c.lists = slices.Clone(r.snapshots), slices.Clone(r.journal), map[string][]persistence.ListItem{}
@@ -51,6 +52,9 @@ func (d *data) clone() *data {
 
 // commit stores a commit and returns the topics that got messages.
 func (d *data) commit(c *persistence.Commit) ([]string, error) {
+	if why, halted := d.halted[c.Entity]; halted {
+		return nil, fmt.Errorf("commit %s, halted: %s: %w", c.Entity, why, persistence.ErrLost)
+	}
 	r := d.entities[c.Entity]
 	if r == nil {
 		r = &record{lists: map[string][]persistence.ListItem{}}

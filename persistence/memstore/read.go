@@ -20,20 +20,13 @@ func (s *Store) Load(ctx context.Context, e persistence.Entity) (persistence.Loa
 		return persistence.Loaded{}, fmt.Errorf("load %s: %w", e, err)
 	}
 	defer s.mu.Unlock()
+	l := persistence.Loaded{Halted: s.data.halted[e]}
 	r := s.data.entities[e]
 	if r == nil {
-		return persistence.Loaded{}, nil
+		return l, nil
 	}
-	l := persistence.Loaded{Version: r.version, Snapshots: slices.Clone(r.snapshots)}
-	from := uint64(0)
-	if len(r.snapshots) > 0 {
-		from = r.snapshots[0].Version
-	}
-	for _, p := range r.journal {
-		if p.Version > from {
-			l.Tail = append(l.Tail, p)
-		}
-	}
+	l.Version, l.Snapshots = r.version, slices.Clone(r.snapshots)
+	l.Tail = slices.Clone(r.journal)
 	return l, nil
 }
 

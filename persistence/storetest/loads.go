@@ -47,10 +47,10 @@ func withSnapshot(c *persistence.Commit, data string) *persistence.Commit {
 func checkSnapshotOnly(t *testing.T, s persistence.Store) {
 	mustCommit(t, s, step(ann, 0),
 		&persistence.Commit{Entity: ann, Expect: 1, ID: "s1", Snapshot: []byte("one")})
-	mustLoad(t, s, ann, 1, "1=one", "")
+	mustLoad(t, s, ann, 1, "1=one", "1=e1")
 	// A commit that holds nothing but its id is stored as well: it takes the wake-up away.
 	mustCommit(t, s, &persistence.Commit{Entity: ann, Expect: 1, ID: "nothing"}, step(ann, 1))
-	mustLoad(t, s, ann, 2, "1=one", "2=e2")
+	mustLoad(t, s, ann, 2, "1=one", "1=e1 2=e2")
 	mustFail(t, s, &persistence.Commit{Entity: ann, Expect: 1, ID: "late", Snapshot: []byte("x")}, persistence.ErrStale)
 	mustFail(t, s, &persistence.Commit{Entity: ann, Expect: 3, ID: "lost", Snapshot: []byte("x")}, persistence.ErrLost)
 }
@@ -59,7 +59,7 @@ func checkSnapshots(t *testing.T, s persistence.Store) {
 	mustCommit(t, s, step(ann, 0), step(ann, 1))
 	mustLoad(t, s, ann, 2, "", "1=e1 2=e2")
 	mustCommit(t, s, withSnapshot(step(ann, 2), "three"), step(ann, 3))
-	mustLoad(t, s, ann, 4, "3=three", "4=e4")
+	mustLoad(t, s, ann, 4, "3=three", "1=e1 2=e2 3=e3 4=e4")
 	mustCommit(t, s, withSnapshot(step(ann, 4), "five"), step(ann, 5))
 	mustLoad(t, s, ann, 6, "3=three 5=five", "4=e4 5=e5 6=e6")
 	mustCommit(t, s, step(ann, 6), withSnapshot(step(ann, 7), "eight"))

@@ -43,6 +43,16 @@ func checkReopen(t *testing.T, s persistence.Store, reopen Reopen) {
 	if len(refs) != 2 || refs[0].Version != 7 || refs[1].Version != 1 {
 		t.Errorf("entities %+v", refs)
 	}
+
+	check(t, s.Halt(t.Context(), bob, "odd"))
+	check(t, s.Halt(t.Context(), ann, "odd"))
+	check(t, s.Clear(t.Context(), bob))
+	epoch = s.Epoch()
+	s = reopen(t, s)
+	mustBeHalted(t, s, "[{user/ann odd}]")
+	if s.Epoch() != epoch {
+		t.Errorf("epoch %s, was renamed %s", s.Epoch(), epoch)
+	}
 }
 
 // checkReopenGroups closes the store in good order: then also cursors are kept.

@@ -67,6 +67,7 @@ func parts() []part {
 		{"an entity that never was is empty", checkAbsent},
 		{"an entity exists from its first event", checkExists},
 		{"entities come in the order of their ids", checkEntities},
+		{"a halted entity waits for a person", checkHalt},
 		{"racing writers win each version once", checkRace},
 		{"done is called once, also by Close", checkClose},
 		{"a list is paged newest first", checkPage},

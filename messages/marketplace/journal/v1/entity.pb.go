@@ -25,7 +25,10 @@ const (
 type Batch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The decisions, in order.
-	Records       []*Record `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	Records []*Record `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// The schema that it was written under. A program that knows less than it
+	// needs refuses the entity; none: 0.
+	Schema        uint32 `protobuf:"varint,2,opt,name=schema,proto3" json:"schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -65,6 +68,13 @@ func (x *Batch) GetRecords() []*Record {
 		return x.Records
 	}
 	return nil
+}
+
+func (x *Batch) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
+	}
+	return 0
 }
 
 // Record is one decision.
@@ -286,7 +296,9 @@ type Snapshot struct {
 	// The commands that are remembered, by subject.
 	Commands []*Commands `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
 	// The time of the last decision, in milliseconds of Unix time, by the domain's clock.
-	TimeMs        int64 `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	TimeMs int64 `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// The schema that it was written under; none: 0.
+	Schema        uint32 `protobuf:"varint,4,opt,name=schema,proto3" json:"schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -338,6 +350,13 @@ func (x *Snapshot) GetCommands() []*Commands {
 func (x *Snapshot) GetTimeMs() int64 {
 	if x != nil {
 		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Snapshot) GetSchema() uint32 {
+	if x != nil {
+		return x.Schema
 	}
 	return 0
 }
@@ -410,9 +429,10 @@ var File_marketplace_journal_v1_entity_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_entity_proto_rawDesc = "" +
 	"\n" +
-	"#marketplace/journal/v1/entity.proto\x12\x16marketplace.journal.v1\"A\n" +
+	"#marketplace/journal/v1/entity.proto\x12\x16marketplace.journal.v1\"Y\n" +
 	"\x05Batch\x128\n" +
-	"\arecords\x18\x01 \x03(\v2\x1e.marketplace.journal.v1.RecordR\arecords\"\xaf\x01\n" +
+	"\arecords\x18\x01 \x03(\v2\x1e.marketplace.journal.v1.RecordR\arecords\x12\x16\n" +
+	"\x06schema\x18\x02 \x01(\rR\x06schema\"\xaf\x01\n" +
 	"\x06Record\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x16\n" +
 	"\x06events\x18\x02 \x03(\fR\x06events\x129\n" +
@@ -428,11 +448,12 @@ const file_marketplace_journal_v1_entity_proto_rawDesc = "" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05reply\x18\x04 \x01(\fR\x05reply\x12\x1d\n" +
 	"\n" +
-	"decided_ms\x18\x05 \x01(\x03R\tdecidedMs\"w\n" +
+	"decided_ms\x18\x05 \x01(\x03R\tdecidedMs\"\x8f\x01\n" +
 	"\bSnapshot\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\fR\x05state\x12<\n" +
 	"\bcommands\x18\x02 \x03(\v2 .marketplace.journal.v1.CommandsR\bcommands\x12\x17\n" +
-	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\"{\n" +
+	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x16\n" +
+	"\x06schema\x18\x04 \x01(\rR\x06schema\"{\n" +
 	"\bCommands\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\fR\x05floor\x12?\n" +
