@@ -26,6 +26,7 @@ const (
 	silent  = "silent"  // an event without an item
 	badList = "badlist" // an item of a list whose name no store takes
 	begin   = "begin"   // want a task
+	queue   = "queue"   // want a task that waits for its turn
 	cancel  = "cancel"  // want it no more
 	alarm   = "alarm"   // want to be woken after amount seconds
 	calm    = "calm"    // want to be woken no more
@@ -82,6 +83,8 @@ func (counter) Apply(s *tally, e *event) {
 		switch ev.CreditGranted.GetNote() {
 		case begin:
 			s.LiveDeployments = 1
+		case queue:
+			s.LiveDeployments = 2
 		case cancel:
 			s.LiveDeployments = 0
 		case alarm, rouse, fatal:
@@ -118,7 +121,11 @@ func (counter) Tasks(id string, s *tally) []entity.Task {
 	if s.GetLiveDeployments() == 0 {
 		return nil
 	}
-	return []entity.Task{{ID: id + "/task", Do: &taskv1.CreateContract{DeploymentId: id}, Timeout: 5 * time.Second}}
+	t := entity.Task{ID: id + "/task", Do: &taskv1.CreateContract{DeploymentId: id}, Timeout: 5 * time.Second}
+	if s.GetLiveDeployments() == 2 {
+		t.Key = "twin/17"
+	}
+	return []entity.Task{t}
 }
 
 // TaskDone takes every end, also of a task that is not wanted any more.

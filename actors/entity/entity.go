@@ -94,6 +94,8 @@ func (e *entity) Receive(ctx actor.Context) {
 		e.reported(ctx, m)
 	case *rerun:
 		e.rerun(ctx, m)
+	case *proceed:
+		e.proceed(ctx, m)
 	case *paged:
 		e.paged(ctx, m)
 	case *compared:
@@ -212,6 +214,7 @@ func (e *entity) recoverState(l persistence.Loaded) error {
 func (e *entity) stopping(ctx actor.Context) {
 	e.mode = gone
 	e.bounceAll(ctx)
+	e.stopRuns(ctx)
 	for _, name := range slices.Sorted(maps.Keys(e.streams)) {
 		for _, w := range e.streams[name].watchers {
 			ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: name}) // no frame: watch again

@@ -56,6 +56,10 @@ type Task struct {
 	// Do is the request of an internal method, asked of the entity it names, or
 	// a message that an executor is registered for.
 	Do proto.Message
+	// Key, of a task for an executor, names what allows one at a time, such as
+	// the account that signs: tasks with one key run one after another, whoever
+	// wants them. Empty: there is no such thing.
+	Key string
 	// Timeout bounds one attempt; zero: ten seconds. A limit that matters is a
 	// deadline in the state, met by Wake.
 	Timeout time.Duration

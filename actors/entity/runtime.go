@@ -52,6 +52,7 @@ type Runtime struct {
 	engine  *engine.Engine
 	counts  counts
 	deadly  deadly
+	lanes   lanes
 	stopped atomic.Bool
 }
 

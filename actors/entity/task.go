@@ -20,6 +20,7 @@ import (
 type run struct {
 	task      Task
 	pid       *actor.PID
+	turn      *turn // its place in the lane of its key, until the attempt has it
 	attempt   int
 	announced uint64 // the batch that writes the coming attempt down; 0: none
 	reported  uint64 // the batch that holds its result; 0: none
@@ -38,6 +39,8 @@ type (
 	}
 	// rerun starts a task again.
 	rerun struct{ r *run }
+	// proceed says that its turn has come in the lane of its key.
+	proceed struct{ r *run }
 )
 
 // reconcile compares what a durable state wants with what runs.
@@ -78,8 +81,8 @@ func (e *entity) reconcile(ctx actor.Context, want []Task, batch uint64) {
 	}
 }
 
-// try makes an attempt. One that touches the outside is written down before:
-// an owner that is fenced cannot start it any more.
+// try makes an attempt. One that touches the outside waits for its turn, and is
+// written down before: an owner that is fenced cannot start it any more.
 func (e *entity) try(ctx actor.Context, r *run) {
 	if e.rt.deadly.is(func() deed { return taskDeed(e.entity(), r.task.ID) }, e.rt.Real.Now()) {
 		e.later(ctx, r)
@@ -89,6 +92,24 @@ func (e *entity) try(ctx actor.Context, r *run) {
 		e.spawn(ctx, r)
 		return
 	}
+	if r.task.Key == "" {
+		e.announce(r)
+		return
+	}
+	self, root := ctx.Self(), ctx.ActorSystem().Root
+	r.turn = e.rt.lanes.enter(r.task.Key, func() { root.Send(self, &proceed{r}) })
+}
+
+// proceed goes on once the turn has come.
+func (e *entity) proceed(ctx actor.Context, m *proceed) {
+	if e.mode == alive && e.runs[m.r.task.ID] == m.r && m.r.turn != nil {
+		e.announce(m.r)
+		e.flush(ctx)
+	}
+}
+
+// announce writes down that an attempt begins.
+func (e *entity) announce(r *run) {
 	if e.next == nil {
 		e.next = e.newBatch()
 	}
@@ -112,7 +133,9 @@ func name(t Task) protoreflect.FullName { return t.Do.ProtoReflect().Descriptor(
 
 func (e *entity) stopRuns(ctx actor.Context) {
 	for _, id := range slices.Sorted(maps.Keys(e.runs)) {
-		if r := e.runs[id]; r.pid != nil {
+		r := e.runs[id]
+		r.turn.leave()
+		if r.pid != nil {
 			ctx.Stop(r.pid)
 		}
 	}
@@ -124,6 +147,7 @@ func (e *entity) stopRuns(ctx actor.Context) {
 func (e *entity) cancel(id string, r *run) {
 	r.anew = false
 	if r.pid == nil {
+		r.turn.leave()
 		delete(e.runs, id)
 	} else {
 		r.last = true
@@ -131,8 +155,9 @@ func (e *entity) cancel(id string, r *run) {
 }
 
 func (e *entity) spawn(ctx actor.Context, r *run) {
-	subject := "$" + e.kind.Name + "/" + e.id
-	r.pid = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return &worker{rt: e.rt, task: r.task, subject: subject} },
+	w := &worker{rt: e.rt, task: r.task, turn: r.turn, subject: "$" + e.kind.Name + "/" + e.id}
+	r.turn = nil
+	r.pid = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return w },
 		actor.WithDispatcher(e.rt.engine.Dispatcher())))
 }
 
@@ -144,7 +169,7 @@ func (e *entity) later(ctx actor.Context, r *run) {
 }
 
 func (e *entity) rerun(ctx actor.Context, m *rerun) {
-	if e.mode == alive && e.runs[m.r.task.ID] == m.r && m.r.reported == 0 && m.r.announced == 0 && m.r.pid == nil {
+	if e.mode == alive && e.runs[m.r.task.ID] == m.r && m.r.reported == 0 && m.r.announced == 0 && m.r.pid == nil && m.r.turn == nil {
 		e.try(ctx, m.r)
 		e.flush(ctx)
 	}

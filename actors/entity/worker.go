@@ -21,6 +21,7 @@ const defaultTimeout = 10 * time.Second
 type worker struct {
 	rt      *Runtime
 	task    Task
+	turn    *turn // given back when the attempt has ended, also if nobody waits for it any more
 	subject string
 	cancel  context.CancelFunc
 }
@@ -55,7 +56,9 @@ func (w *worker) attempt(ctx actor.Context) {
 	w.cancel = cancel
 	w.rt.Scheduler.Go(func() {
 		defer cancel()
-		done(w.execute(limited))
+		result, err := w.execute(limited)
+		w.turn.leave()
+		done(result, err)
 	})
 }
 
