@@ -29,6 +29,10 @@ test-long: ## Run the tests that take hours, too (they are behind the build tag 
 	go test -race -tags long -timeout 4h ./...
 	go test ./actors -run TestSimulation -seeds 100000 -timeout 4h
 
+.PHONY: mutants
+mutants: ## Take each rule of the durable actor away, and see that a test notices
+	go run ./internal/mutants
+
 .PHONY: lint
 lint: ## Read the code critically (the first time builds the reader, which takes minutes)
 	$(LINT) run

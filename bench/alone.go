@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,8 +20,8 @@ const snapshotEvery = 100
 
 // sampleCommit takes a commit from the data that the server left, of the first
 // user whose journal still holds one.
-func sampleCommit(ctx context.Context, data string, users int) (s sample, err error) {
-	store, err := boltstore.Open(filepath.Join(data, "marketplace.db"), boltstore.Options{})
+func sampleCommit(ctx context.Context, file string, users int) (s sample, err error) {
+	store, err := boltstore.Open(file, boltstore.Options{})
 	if err != nil {
 		return s, err
 	}

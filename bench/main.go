@@ -67,7 +67,7 @@ func run(ctx context.Context, rounds int, length time.Duration) error {
 				return err
 			}
 			through = append(through, f)
-			sample, err := sampleCommit(ctx, data, s.connections)
+			sample, err := sampleCommit(ctx, filepath.Join(data, "marketplace.db"), s.connections)
 			if err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ func run(ctx context.Context, rounds int, length time.Duration) error {
 		}
 		print(s, through, alone)
 	}
-	return nil
+	return entities(ctx, dir, rounds, length)
 }
 
 func print(s shape, through, alone []figures) {

@@ -70,6 +70,9 @@ func (m moment) after(n moment) bool {
 
 // New returns an empty catalogue.
 func New(c Config) *Catalogue {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Catalogue{config: c, shown: map[uint32]entry{}}
 }
 
