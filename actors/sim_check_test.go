@@ -3,6 +3,7 @@ package actors_test
 import (
 	"bytes"
 	"context"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -62,7 +63,8 @@ func (s *simulation) checkSnapshot(e persistence.Entity, l persistence.Loaded) {
 // check holds whatever must be so at any moment.
 func (s *simulation) check() {
 	deployments := s.all("deployment")
-	for id, m := range s.all("user") {
+	users := s.all("user")
+	for id, m := range users {
 		u, ok := m.(*journalv1.UserState)
 		if !ok {
 			continue
@@ -84,24 +86,47 @@ func (s *simulation) check() {
 			}
 		}
 		for d := range u.GetBook().GetHolds() {
-			if u.GetDeployments()[d] == nil {
+			if u.GetDeployments()[d] == nil && !strings.HasPrefix(d, "transfer/") {
 				s.fail("%s holds for %s, which it does not know", id, d)
 			}
+		}
+		for to, o := range u.GetOutgoing() {
+			s.checkTransfers(id, to, o, users[to])
 		}
 	}
 	s.all("node")
 	s.all("broadcast")
 }
 
+// checkTransfers holds what one user sent to what another heard: all but what
+// is on its way, and of that at most the oldest.
+func (s *simulation) checkTransfers(from, to string, o *journalv1.OutgoingTransfers, receiver proto.Message) {
+	last := uint64(0)
+	if r, ok := receiver.(*journalv1.UserState); ok {
+		last = r.GetIncoming()[from].GetLast()
+	}
+	answered := o.GetLast() - uint64(len(o.GetOpen()))
+	if last != answered && (last != answered+1 || len(o.GetOpen()) == 0) {
+		s.fail("%s sent %d transfers to %s, %d are open, and %d were heard", from, o.GetLast(), to, len(o.GetOpen()), last)
+	}
+}
+
 // checkEnd holds what must be so when everybody was answered and everything ended.
 func (s *simulation) checkEnd() {
-	granted := map[string]int64{}
+	granted, sent, received := map[string]int64{}, map[string]int64{}, map[string]int64{}
 	for _, i := range s.people.intents {
 		if !i.done {
 			s.fail("%s %s of %s was never answered", i.method.Path, i.id, i.subject)
 		}
-		if g, ok := i.body.(*marketplacev1.GrantCreditRequest); ok && i.reply != nil {
-			granted[g.GetUserId()] += g.GetAmount()
+		if i.reply == nil {
+			continue
+		}
+		switch body := i.body.(type) {
+		case *marketplacev1.GrantCreditRequest:
+			granted[body.GetUserId()] += body.GetAmount()
+		case *marketplacev1.TransferCreditRequest:
+			sent[body.GetFromUserId()] += body.GetAmount()
+			received[body.GetToUserId()] += body.GetAmount()
 		}
 	}
 	charged := map[string]int64{}
@@ -138,6 +163,9 @@ func (s *simulation) checkEnd() {
 		}
 		if used := ledger.Balance(u.GetBook(), "used"); used != charged[id] {
 			s.fail("%s paid %d for what cost %d", id, used, charged[id])
+		}
+		if in, out := -ledger.Balance(u.GetBook(), "received"), ledger.Balance(u.GetBook(), "sent"); in != received[id] || out != sent[id] {
+			s.fail("%s received %d and sent %d, acknowledged were %d and %d", id, in, out, received[id], sent[id])
 		}
 		if held := ledger.Held(u.GetBook(), "credit"); held != 0 {
 			s.fail("%s is left with holds of %d", id, held)

@@ -34,6 +34,7 @@ type intent struct {
 	reply   []byte          // the answer, once it came
 	refused *messages.Error // or why not
 	done    bool
+	open    int // copies that may yet be decided
 }
 
 const (
@@ -72,13 +73,23 @@ func (p *people) want(subject, path string, body proto.Message) *intent {
 // ask asks some process, and another when no answer comes.
 func (p *people) ask(i *intent) {
 	at := p.sim.somewhere()
+	i.open++
+	answered := false
+	resolve := func() {
+		if !answered {
+			answered = true
+			i.open--
+		}
+	}
 	req := &clusterv1.Request{Kind: i.method.Actor, Id: i.id, Method: i.method.Name, Payload: i.payload, Subject: i.subject, CommandId: i.command}
 	at.engine.Call(req, patience, func(r *clusterv1.Response) {
 		if !at.dead {
+			resolve()
 			p.answered(i, r)
 		}
 	})
 	p.sim.time.After(patience+time.Duration(p.sim.rand.IntN(2000))*time.Millisecond, func() {
+		resolve() // its deadline has passed
 		if !i.done {
 			p.sim.stats["requests sent again"]++
 			p.ask(i)
@@ -92,6 +103,7 @@ func (p *people) answered(i *intent, r *clusterv1.Response) {
 		e := messages.FromStatus(r.GetError())
 		switch {
 		case messages.Rule(e.Reason).GetRetry() || i.done:
+		case i.open > 0: // a refusal is of one copy alone: another may find enough credit
 		case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_INTERNAL || e.Reason == marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_EXPIRED ||
 			e.Reason == marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REUSED:
 			p.sim.fail("%s %s is answered with %v", i.method.Path, i.id, e)
@@ -133,7 +145,11 @@ func (p *people) act() {
 		p.want("olga", "cloud-operator/broadcast", &marketplacev1.SendBroadcastRequest{Text: "hello", Severity: marketplacev1.Severity_SEVERITY_INFO})
 	case n < 11 && !s.calm:
 		s.replace()
-	case n < 12:
+	case n < 13:
+		p.want("olga", "cloud-operator/transfer-credit", &marketplacev1.TransferCreditRequest{
+			FromUserId: who, ToUserId: user(s.rand.IntN(simUsers + 1)), Amount: 1 + s.rand.Int64N(4_000_000),
+		})
+	case n < 14:
 		p.observe(1 + s.rand.IntN(simNodes))
 	}
 }

@@ -92,8 +92,12 @@ type UserDecider[S, E, C any] interface {
 	GrantCredit(s S, req *marketplacev1.GrantCreditRequest, c C) ([]E, *marketplacev1.GrantCreditResponse, error)
 	// ListDeployments returns the caller's deployments, those that are gone included for 30 days.
 	ListDeployments(s S, req *marketplacev1.ListDeploymentsRequest, c C) (*marketplacev1.ListDeploymentsResponse, error)
+	// ReceiveCredit books a transfer that another user's account holds, or says for ever that it will not.
+	ReceiveCredit(s S, req *taskv1.ReceiveCreditRequest, c C) ([]E, *taskv1.ReceiveCreditResponse, error)
 	// SettleDeployment tells a user where one of its deployments stands: what it wants held, what it has cost so far. The first one registers the deployment and places its hold in one commit; it is refused with INSUFFICIENT_BALANCE when the credit does not cover the hold.
 	SettleDeployment(s S, req *taskv1.SettleDeploymentRequest, c C) ([]E, *taskv1.SettleDeploymentResponse, error)
+	// TransferCredit moves credit from one user's account to another's. It is held until the other has booked it.
+	TransferCredit(s S, req *marketplacev1.TransferCreditRequest, c C) ([]E, *marketplacev1.TransferCreditResponse, error)
 	// UpdateSettings replaces the caller's settings, if nobody else has meanwhile.
 	UpdateSettings(s S, req *marketplacev1.UpdateSettingsRequest, c C) ([]E, *marketplacev1.UpdateSettingsResponse, error)
 }
@@ -108,8 +112,12 @@ func DecideUser[S, E, C any](d UserDecider[S, E, C], s S, req proto.Message, c C
 		return decided(d.GrantCredit(s, req, c))
 	case *marketplacev1.ListDeploymentsRequest:
 		return answered[E](d.ListDeployments(s, req, c))
+	case *taskv1.ReceiveCreditRequest:
+		return decided(d.ReceiveCredit(s, req, c))
 	case *taskv1.SettleDeploymentRequest:
 		return decided(d.SettleDeployment(s, req, c))
+	case *marketplacev1.TransferCreditRequest:
+		return decided(d.TransferCredit(s, req, c))
 	case *marketplacev1.UpdateSettingsRequest:
 		return decided(d.UpdateSettings(s, req, c))
 	default:

@@ -3,8 +3,8 @@
 //
 // # Money
 //
-// The book has three accounts. "credit" is what the user has; "granted" is
-// where it came from; "used" is where it went. Deployments tell absolutes
+// The account "credit" of the book is what the user has; "granted" and
+// "received" are where it came from; "used" and "sent" are where it went. Deployments tell absolutes
 // (charged so far, wanted held) and the user books the difference, so that a
 // statement heard twice, or late, changes nothing.
 //
@@ -31,6 +31,9 @@ const (
 	credit  = "credit"
 	granted = "granted"
 	used    = "used"
+
+	sent     = "sent"     // to other users
+	received = "received" // from other users
 )
 
 type (
@@ -69,6 +72,12 @@ func (user) Apply(s *state, e *event) {
 		for _, id := range ev.DeploymentsForgotten.GetDeploymentIds() {
 			delete(s.GetDeployments(), id)
 		}
+	case *journalv1.UserEvent_TransferBegun:
+		applyBegun(s, ev.TransferBegun)
+	case *journalv1.UserEvent_TransferEnded:
+		applyEnded(s, ev.TransferEnded)
+	case *journalv1.UserEvent_TransferReceived:
+		applyReceived(s, ev.TransferReceived)
 	}
 }
 

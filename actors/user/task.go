@@ -10,10 +10,10 @@ import (
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 )
 
-// Tasks tells deployments that lack credit that there is enough again. It is a
-// hint: the deployment settles anew, and that ends the wish.
-func (user) Tasks(_ string, s *state) []entity.Task {
-	var tasks []entity.Task
+// Tasks sends transfers on, and tells deployments that lack credit that there is
+// enough again. That is a hint: the deployment settles anew, and that ends the wish.
+func (user) Tasks(userID string, s *state) []entity.Task {
+	tasks := transferTasks(userID, s)
 	available := ledger.Available(s.GetBook(), credit)
 	for id, d := range s.GetDeployments() {
 		if short := missing(s, id, d); short > 0 && available >= short && needsCredit(d.GetState()) {
@@ -32,8 +32,13 @@ func (user) Tasks(_ string, s *state) []entity.Task {
 	return tasks
 }
 
-// TaskDone decides nothing: what a hint leads to comes as a statement.
-func (user) TaskDone(*state, entity.Done, entity.Env) []*event { return nil }
+// TaskDone ends transfers. What a hint leads to comes as a statement.
+func (user) TaskDone(s *state, done entity.Done, env entity.Env) []*event {
+	if do, ok := done.Task.Do.(*taskv1.ReceiveCreditRequest); ok {
+		return stamp(env, transferEnded(s, do, done, env))
+	}
+	return nil
+}
 
 // Wake is never: a user's time passes with the statements of deployments.
 func (user) Wake(*state) time.Time { return time.Time{} }

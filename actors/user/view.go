@@ -28,6 +28,7 @@ func account(id string, s *state) *marketplacev1.Account {
 		UserId: id, Credit: ledger.Balance(s.GetBook(), credit), Held: ledger.Held(s.GetBook(), credit), Available: r.available,
 		HourlySpend: r.spend, RunwayLevel: r.level(),
 		GrantedTotal: s.GetBook().GetAccounts()[granted].GetDebits(), UsedTotal: s.GetBook().GetAccounts()[used].GetCredits(),
+		ReceivedTotal: s.GetBook().GetAccounts()[received].GetDebits(), SentTotal: s.GetBook().GetAccounts()[sent].GetCredits(),
 		Settings: proto.CloneOf(s.GetSettings()),
 	}
 	if r.spend > 0 {
@@ -74,10 +75,24 @@ func (user) Announce(_ string, s *state, e *event) entity.Announcement {
 			Time: e.GetEventTime(), Amount: -row.GetAmount(), CreditAfter: listed(s),
 			DeploymentId: ev.DeploymentSettled.GetDeploymentId(), Note: row.GetNote(),
 		})
+	case *journalv1.UserEvent_TransferReceived:
+		if ev.TransferReceived.GetBooked() {
+			return transfer(s, e, ev.TransferReceived.GetTransfer(), marketplacev1.TransactionType_TRANSACTION_TYPE_TRANSFER_IN, +1)
+		}
+	case *journalv1.UserEvent_TransferEnded:
+		if ev.TransferEnded.GetBooked() {
+			return transfer(s, e, ev.TransferEnded.GetTransfer(), marketplacev1.TransactionType_TRANSACTION_TYPE_TRANSFER_OUT, -1)
+		}
 	case *journalv1.UserEvent_RunwayTold:
 		return entity.Announcement{Items: []entity.Item{{List: "notifications", Message: warning(s, e, ev.RunwayTold)}}}
 	}
 	return entity.Announcement{}
+}
+
+func transfer(s *state, e *event, t *journalv1.Transfer, as marketplacev1.TransactionType, sign int64) entity.Announcement {
+	return transaction(&marketplacev1.Transaction{
+		TransactionId: t.GetTransferId(), Type: as, Time: e.GetEventTime(), Amount: sign * t.GetAmount(), CreditAfter: listed(s), Note: t.GetNote(),
+	})
 }
 
 func transaction(t *marketplacev1.Transaction) entity.Announcement {

@@ -32,6 +32,7 @@ type crash struct {
 	server  child
 	mu      sync.Mutex
 	granted map[string]int64 // what was acknowledged, by user
+	sent    map[string]int64 // and of that, what was transferred to bob
 	created []string         // deployments that were acknowledged
 	alice   *client.Client
 	olga    *client.Client
@@ -41,7 +42,7 @@ type crash struct {
 // until it is answered; then the books must hold exactly what was answered,
 // every deployment must have come to an end, and nothing may be left held.
 func TestCrash(t *testing.T) {
-	c := &crash{t: t, server: child{data: filepath.Join(t.TempDir(), "data")}, granted: map[string]int64{}}
+	c := &crash{t: t, server: child{data: filepath.Join(t.TempDir(), "data")}, granted: map[string]int64{}, sent: map[string]int64{}}
 	ctx := t.Context()
 	if err := c.server.start(ctx); err != nil {
 		t.Fatal(err)
@@ -100,13 +101,27 @@ func (c *crash) grant(ctx context.Context, user string, amount int64) error {
 	return err
 }
 
-// keepGranting grants until told to stop; what was begun is waited for, so
-// that everything asked is answered.
+// transfer moves credit to bob and notes it once it is acknowledged.
+func (c *crash) transfer(ctx context.Context, user string, amount int64) error {
+	req := &marketplacev1.TransferCreditRequest{FromUserId: user, ToUserId: "sandbox|bob", Amount: amount}
+	err := c.olga.Call(ctx, "cloud-operator/transfer-credit", req, &marketplacev1.TransferCreditResponse{})
+	if err == nil {
+		c.mu.Lock()
+		c.sent[user] += amount
+		c.mu.Unlock()
+	}
+	return err
+}
+
+// keepGranting grants, and transfers some of it, until told to stop; what was
+// begun is waited for, so that everything asked is answered.
 func (c *crash) keepGranting(ctx context.Context, user string) {
 	for ctx.Err() == nil {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		if err := c.grant(limited, user, int64(1+rand.IntN(100))); err != nil {
 			c.t.Errorf("grant to %s: %v", user, err)
+		} else if err := c.transfer(limited, user, 1); err != nil {
+			c.t.Errorf("transfer of %s: %v", user, err)
 		}
 		cancel()
 		time.Sleep(100 * time.Millisecond) // the server takes 100 requests a second of a connection
@@ -179,6 +194,7 @@ func (c *crash) verify(ctx context.Context) {
 		r.kinds[k.Name] = k
 	}
 	s := &Summary{Positions: map[string]string{}}
+	var sent, underWay int64
 	for user, want := range c.granted {
 		m, err := r.state(s, "user", user)
 		if err != nil {
@@ -191,6 +207,21 @@ func (c *crash) verify(ctx context.Context) {
 		if got := -ledger.Balance(book, "granted"); got != want {
 			c.t.Errorf("%s was granted %d, acknowledged were %d", user, got, want)
 		}
+		var open int64
+		for _, t := range m.(*journalv1.UserState).GetOutgoing()["sandbox|bob"].GetOpen() {
+			open += t.GetAmount()
+		}
+		if out := ledger.Balance(book, "sent"); out+open != c.sent[user] {
+			c.t.Errorf("%s sent %d, and %d are on their way; acknowledged were %d", user, out, open, c.sent[user])
+		}
+		sent, underWay = sent+ledger.Balance(book, "sent"), underWay+open
+	}
+	bob, err := r.state(s, "user", "sandbox|bob")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if got := -ledger.Balance(bob.(*journalv1.UserState).GetBook(), "received"); got < sent || got > sent+underWay {
+		c.t.Errorf("bob received %d; %d were sent, and %d are on their way", got, sent, underWay)
 	}
 	m, err := r.state(s, "user", "sandbox|alice")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // TestKillMatrix lets the real binary die at every point in turn, while people
-// grant, deploy, are billed and cancel, early and late in it. Each time it is
+// grant, transfer, deploy, are billed and cancel, early and late in it. Each time it is
 // started again and must come to an end that agrees with what was answered.
 func TestKillMatrix(t *testing.T) {
 	for _, point := range fault.Points() {
@@ -29,7 +29,7 @@ func TestKillMatrix(t *testing.T) {
 // dieOnce loads the grid, then serves until the process dies at the point, and
 // goes on with one that does not.
 func dieOnce(t *testing.T, point string) {
-	c := &crash{t: t, server: child{data: filepath.Join(t.TempDir(), "data")}, granted: map[string]int64{}}
+	c := &crash{t: t, server: child{data: filepath.Join(t.TempDir(), "data")}, granted: map[string]int64{}, sent: map[string]int64{}}
 	ctx := t.Context()
 	if err := c.server.start(ctx); err != nil {
 		t.Fatal(err)
@@ -71,7 +71,7 @@ func dieOnce(t *testing.T, point string) {
 	c.verify(ctx)
 }
 
-// oneOfEach grants, deploys, waits to be billed and cancels, asking each until
+// oneOfEach grants, transfers, deploys, waits to be billed and cancels, asking each until
 // it is answered.
 func (c *crash) oneOfEach(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -79,6 +79,12 @@ func (c *crash) oneOfEach(ctx context.Context) {
 	if err := c.grant(ctx, "sandbox|alice", 1_000_000_000); err != nil {
 		c.t.Errorf("grant: %v", err)
 		return
+	}
+	for range 3 {
+		if err := c.transfer(ctx, "sandbox|alice", 1_000_000); err != nil {
+			c.t.Errorf("transfer: %v", err)
+			return
+		}
 	}
 	created := &marketplacev1.CreateDeploymentResponse{}
 	if err := c.alice.Call(ctx, "cloud-user/create-deployment", &marketplacev1.CreateDeploymentRequest{Name: "web", Spec: demoSpec, NodeId: 2, MaxHourlyPrice: 200_000}, created); err != nil {

@@ -99,6 +99,10 @@ const (
 	TransactionType_TRANSACTION_TYPE_GRANT TransactionType = 1
 	// A deployment used it.
 	TransactionType_TRANSACTION_TYPE_USAGE TransactionType = 2
+	// It came from another account.
+	TransactionType_TRANSACTION_TYPE_TRANSFER_IN TransactionType = 3
+	// It went to another account.
+	TransactionType_TRANSACTION_TYPE_TRANSFER_OUT TransactionType = 4
 )
 
 // Enum value maps for TransactionType.
@@ -107,11 +111,15 @@ var (
 		0: "TRANSACTION_TYPE_UNSPECIFIED",
 		1: "TRANSACTION_TYPE_GRANT",
 		2: "TRANSACTION_TYPE_USAGE",
+		3: "TRANSACTION_TYPE_TRANSFER_IN",
+		4: "TRANSACTION_TYPE_TRANSFER_OUT",
 	}
 	TransactionType_value = map[string]int32{
-		"TRANSACTION_TYPE_UNSPECIFIED": 0,
-		"TRANSACTION_TYPE_GRANT":       1,
-		"TRANSACTION_TYPE_USAGE":       2,
+		"TRANSACTION_TYPE_UNSPECIFIED":  0,
+		"TRANSACTION_TYPE_GRANT":        1,
+		"TRANSACTION_TYPE_USAGE":        2,
+		"TRANSACTION_TYPE_TRANSFER_IN":  3,
+		"TRANSACTION_TYPE_TRANSFER_OUT": 4,
 	}
 )
 
@@ -206,7 +214,7 @@ type Account struct {
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// Credit that is the user's, holds included; negative when more was used than there was.
 	Credit int64 `protobuf:"varint,2,opt,name=credit,proto3" json:"credit,omitempty"`
-	// The part of the credit that deployments hold.
+	// The part of the credit that is held, by deployments and by transfers on their way.
 	Held int64 `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
 	// What can be spent: credit less holds.
 	Available int64 `protobuf:"varint,4,opt,name=available,proto3" json:"available,omitempty"`
@@ -224,8 +232,12 @@ type Account struct {
 	Settings *Settings `protobuf:"bytes,10,opt,name=settings,proto3" json:"settings,omitempty"`
 	// How many deployments are not gone.
 	LiveDeployments int32 `protobuf:"varint,11,opt,name=live_deployments,json=liveDeployments,proto3" json:"live_deployments,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Everything that ever came from other accounts.
+	ReceivedTotal int64 `protobuf:"varint,12,opt,name=received_total,json=receivedTotal,proto3" json:"received_total,omitempty"`
+	// Everything that ever went to other accounts.
+	SentTotal     int64 `protobuf:"varint,13,opt,name=sent_total,json=sentTotal,proto3" json:"sent_total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Account) Reset() {
@@ -331,6 +343,20 @@ func (x *Account) GetSettings() *Settings {
 func (x *Account) GetLiveDeployments() int32 {
 	if x != nil {
 		return x.LiveDeployments
+	}
+	return 0
+}
+
+func (x *Account) GetReceivedTotal() int64 {
+	if x != nil {
+		return x.ReceivedTotal
+	}
+	return 0
+}
+
+func (x *Account) GetSentTotal() int64 {
+	if x != nil {
+		return x.SentTotal
 	}
 	return 0
 }
@@ -1453,11 +1479,139 @@ func (x *GrantCreditResponse) GetTransactionId() string {
 	return ""
 }
 
+// TransferCreditRequest moves credit to another account.
+type TransferCreditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose credit it is.
+	FromUserId string `protobuf:"bytes,1,opt,name=from_user_id,json=fromUserId,proto3" json:"from_user_id,omitempty"`
+	// Who gets it.
+	ToUserId string `protobuf:"bytes,2,opt,name=to_user_id,json=toUserId,proto3" json:"to_user_id,omitempty"`
+	// How much, in USD/7: from 1 to 1,000,000 dollars.
+	Amount int64 `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferCreditRequest) Reset() {
+	*x = TransferCreditRequest{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferCreditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferCreditRequest) ProtoMessage() {}
+
+func (x *TransferCreditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferCreditRequest.ProtoReflect.Descriptor instead.
+func (*TransferCreditRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *TransferCreditRequest) GetFromUserId() string {
+	if x != nil {
+		return x.FromUserId
+	}
+	return ""
+}
+
+func (x *TransferCreditRequest) GetToUserId() string {
+	if x != nil {
+		return x.ToUserId
+	}
+	return ""
+}
+
+func (x *TransferCreditRequest) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *TransferCreditRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// TransferCreditResponse says that the credit is held, and will be booked.
+type TransferCreditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the transfer, and its transaction in either account.
+	TransferId string `protobuf:"bytes,1,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
+	// What can still be spent, in USD/7.
+	Available     int64 `protobuf:"varint,2,opt,name=available,proto3" json:"available,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferCreditResponse) Reset() {
+	*x = TransferCreditResponse{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferCreditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferCreditResponse) ProtoMessage() {}
+
+func (x *TransferCreditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferCreditResponse.ProtoReflect.Descriptor instead.
+func (*TransferCreditResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TransferCreditResponse) GetTransferId() string {
+	if x != nil {
+		return x.TransferId
+	}
+	return ""
+}
+
+func (x *TransferCreditResponse) GetAvailable() int64 {
+	if x != nil {
+		return x.Available
+	}
+	return 0
+}
+
 var File_marketplace_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x19marketplace/v1/user.proto\x12\x0emarketplace.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x1fmarketplace/v1/deployment.proto\"\xb2\x03\n" +
+	"\x19marketplace/v1/user.proto\x12\x0emarketplace.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x1fmarketplace/v1/deployment.proto\"\xf8\x03\n" +
 	"\aAccount\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
 	"\x06credit\x18\x02 \x01(\x03R\x06credit\x12\x12\n" +
@@ -1472,7 +1626,10 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"used_total\x18\t \x01(\x03R\tusedTotal\x124\n" +
 	"\bsettings\x18\n" +
 	" \x01(\v2\x18.marketplace.v1.SettingsR\bsettings\x12)\n" +
-	"\x10live_deployments\x18\v \x01(\x05R\x0fliveDeployments\"x\n" +
+	"\x10live_deployments\x18\v \x01(\x05R\x0fliveDeployments\x12%\n" +
+	"\x0ereceived_total\x18\f \x01(\x03R\rreceivedTotal\x12\x1d\n" +
+	"\n" +
+	"sent_total\x18\r \x01(\x03R\tsentTotal\"x\n" +
 	"\bSettings\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12*\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\vdisplayName\x12$\n" +
@@ -1538,18 +1695,34 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\"T\n" +
 	"\x13GrantCreditResponse\x12\x16\n" +
 	"\x06credit\x18\x01 \x01(\x03R\x06credit\x12%\n" +
-	"\x0etransaction_id\x18\x02 \x01(\tR\rtransactionId*\xad\x01\n" +
+	"\x0etransaction_id\x18\x02 \x01(\tR\rtransactionId\"\xb6\x01\n" +
+	"\x15TransferCreditRequest\x12,\n" +
+	"\ffrom_user_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\n" +
+	"fromUserId\x12(\n" +
+	"\n" +
+	"to_user_id\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\btoUserId\x12'\n" +
+	"\x06amount\x18\x03 \x01(\x03B\x0f\xbaH\f\"\n" +
+	"\x18\x80\xc0\xca\xf3\x84\xa3\x02(\x01R\x06amount\x12\x1c\n" +
+	"\x04note\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\"W\n" +
+	"\x16TransferCreditResponse\x12\x1f\n" +
+	"\vtransfer_id\x18\x01 \x01(\tR\n" +
+	"transferId\x12\x1c\n" +
+	"\tavailable\x18\x02 \x01(\x03R\tavailable*\xad\x01\n" +
 	"\vRunwayLevel\x12\x1c\n" +
 	"\x18RUNWAY_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11RUNWAY_LEVEL_WEEK\x10\x01\x12\x1b\n" +
 	"\x17RUNWAY_LEVEL_THREE_DAYS\x10\x02\x12\x14\n" +
 	"\x10RUNWAY_LEVEL_DAY\x10\x03\x12\x1a\n" +
 	"\x16RUNWAY_LEVEL_SIX_HOURS\x10\x04\x12\x1a\n" +
-	"\x16RUNWAY_LEVEL_EXHAUSTED\x10\x05*k\n" +
+	"\x16RUNWAY_LEVEL_EXHAUSTED\x10\x05*\xb0\x01\n" +
 	"\x0fTransactionType\x12 \n" +
 	"\x1cTRANSACTION_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16TRANSACTION_TYPE_GRANT\x10\x01\x12\x1a\n" +
-	"\x16TRANSACTION_TYPE_USAGE\x10\x02*d\n" +
+	"\x16TRANSACTION_TYPE_USAGE\x10\x02\x12 \n" +
+	"\x1cTRANSACTION_TYPE_TRANSFER_IN\x10\x03\x12!\n" +
+	"\x1dTRANSACTION_TYPE_TRANSFER_OUT\x10\x04*d\n" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEVERITY_INFO\x10\x01\x12\x14\n" +
@@ -1566,9 +1739,10 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\x11ListNotifications\x12(.marketplace.v1.ListNotificationsRequest\x1a).marketplace.v1.ListNotificationsResponse\"\x1a\xa2\xbb\x18\x13@\x01R\rnotifications \x01\x90\x02\x01\x12\x88\x01\n" +
 	"\x12WatchNotifications\x12).marketplace.v1.WatchNotificationsRequest\x1a*.marketplace.v1.WatchNotificationsResponse\"\x19\xa2\xbb\x18\x15@\x01H\x02R\rnotifications \x010\x01\x1a\x19\xa2\xbb\x18\x15\n" +
 	"\n" +
-	"cloud-user\x12\x01\x01\x1a\x04user2\x9d\x01\n" +
+	"cloud-user\x12\x01\x01\x1a\x04user2\x92\x02\n" +
 	"\x13UserOperatorService\x12g\n" +
-	"\vGrantCredit\x12\".marketplace.v1.GrantCreditRequest\x1a#.marketplace.v1.GrantCreditResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x1a\x1d\xa2\xbb\x18\x19\n" +
+	"\vGrantCredit\x12\".marketplace.v1.GrantCreditRequest\x1a#.marketplace.v1.GrantCreditResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12s\n" +
+	"\x0eTransferCredit\x12%.marketplace.v1.TransferCreditRequest\x1a&.marketplace.v1.TransferCreditResponse\"\x12\xa2\xbb\x18\x0e*\ffrom_user_id\x1a\x1d\xa2\xbb\x18\x19\n" +
 	"\x0ecloud-operator\x12\x01\x03\x1a\x04userBRZPgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/v1;marketplacev1b\x06proto3"
 
 var (
@@ -1584,7 +1758,7 @@ func file_marketplace_v1_user_proto_rawDescGZIP() []byte {
 }
 
 var file_marketplace_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_marketplace_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_marketplace_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_marketplace_v1_user_proto_goTypes = []any{
 	(RunwayLevel)(0),                   // 0: marketplace.v1.RunwayLevel
 	(TransactionType)(0),               // 1: marketplace.v1.TransactionType
@@ -1610,20 +1784,22 @@ var file_marketplace_v1_user_proto_goTypes = []any{
 	(*WatchNotificationsResponse)(nil), // 21: marketplace.v1.WatchNotificationsResponse
 	(*GrantCreditRequest)(nil),         // 22: marketplace.v1.GrantCreditRequest
 	(*GrantCreditResponse)(nil),        // 23: marketplace.v1.GrantCreditResponse
-	(*timestamppb.Timestamp)(nil),      // 24: google.protobuf.Timestamp
-	(DeploymentState)(0),               // 25: marketplace.v1.DeploymentState
+	(*TransferCreditRequest)(nil),      // 24: marketplace.v1.TransferCreditRequest
+	(*TransferCreditResponse)(nil),     // 25: marketplace.v1.TransferCreditResponse
+	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
+	(DeploymentState)(0),               // 27: marketplace.v1.DeploymentState
 }
 var file_marketplace_v1_user_proto_depIdxs = []int32{
-	24, // 0: marketplace.v1.Account.run_out_time:type_name -> google.protobuf.Timestamp
+	26, // 0: marketplace.v1.Account.run_out_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: marketplace.v1.Account.runway_level:type_name -> marketplace.v1.RunwayLevel
 	4,  // 2: marketplace.v1.Account.settings:type_name -> marketplace.v1.Settings
 	1,  // 3: marketplace.v1.Transaction.type:type_name -> marketplace.v1.TransactionType
-	24, // 4: marketplace.v1.Transaction.time:type_name -> google.protobuf.Timestamp
-	24, // 5: marketplace.v1.Notification.time:type_name -> google.protobuf.Timestamp
+	26, // 4: marketplace.v1.Transaction.time:type_name -> google.protobuf.Timestamp
+	26, // 5: marketplace.v1.Notification.time:type_name -> google.protobuf.Timestamp
 	2,  // 6: marketplace.v1.Notification.severity:type_name -> marketplace.v1.Severity
 	0,  // 7: marketplace.v1.Notification.runway_level:type_name -> marketplace.v1.RunwayLevel
-	25, // 8: marketplace.v1.DeploymentSummary.state:type_name -> marketplace.v1.DeploymentState
-	24, // 9: marketplace.v1.DeploymentSummary.metered_until_time:type_name -> google.protobuf.Timestamp
+	27, // 8: marketplace.v1.DeploymentSummary.state:type_name -> marketplace.v1.DeploymentState
+	26, // 9: marketplace.v1.DeploymentSummary.metered_until_time:type_name -> google.protobuf.Timestamp
 	3,  // 10: marketplace.v1.GetAccountResponse.account:type_name -> marketplace.v1.Account
 	3,  // 11: marketplace.v1.WatchAccountResponse.account:type_name -> marketplace.v1.Account
 	4,  // 12: marketplace.v1.UpdateSettingsRequest.settings:type_name -> marketplace.v1.Settings
@@ -1639,16 +1815,18 @@ var file_marketplace_v1_user_proto_depIdxs = []int32{
 	18, // 22: marketplace.v1.UserService.ListNotifications:input_type -> marketplace.v1.ListNotificationsRequest
 	20, // 23: marketplace.v1.UserService.WatchNotifications:input_type -> marketplace.v1.WatchNotificationsRequest
 	22, // 24: marketplace.v1.UserOperatorService.GrantCredit:input_type -> marketplace.v1.GrantCreditRequest
-	9,  // 25: marketplace.v1.UserService.GetAccount:output_type -> marketplace.v1.GetAccountResponse
-	11, // 26: marketplace.v1.UserService.WatchAccount:output_type -> marketplace.v1.WatchAccountResponse
-	13, // 27: marketplace.v1.UserService.UpdateSettings:output_type -> marketplace.v1.UpdateSettingsResponse
-	15, // 28: marketplace.v1.UserService.ListDeployments:output_type -> marketplace.v1.ListDeploymentsResponse
-	17, // 29: marketplace.v1.UserService.ListTransactions:output_type -> marketplace.v1.ListTransactionsResponse
-	19, // 30: marketplace.v1.UserService.ListNotifications:output_type -> marketplace.v1.ListNotificationsResponse
-	21, // 31: marketplace.v1.UserService.WatchNotifications:output_type -> marketplace.v1.WatchNotificationsResponse
-	23, // 32: marketplace.v1.UserOperatorService.GrantCredit:output_type -> marketplace.v1.GrantCreditResponse
-	25, // [25:33] is the sub-list for method output_type
-	17, // [17:25] is the sub-list for method input_type
+	24, // 25: marketplace.v1.UserOperatorService.TransferCredit:input_type -> marketplace.v1.TransferCreditRequest
+	9,  // 26: marketplace.v1.UserService.GetAccount:output_type -> marketplace.v1.GetAccountResponse
+	11, // 27: marketplace.v1.UserService.WatchAccount:output_type -> marketplace.v1.WatchAccountResponse
+	13, // 28: marketplace.v1.UserService.UpdateSettings:output_type -> marketplace.v1.UpdateSettingsResponse
+	15, // 29: marketplace.v1.UserService.ListDeployments:output_type -> marketplace.v1.ListDeploymentsResponse
+	17, // 30: marketplace.v1.UserService.ListTransactions:output_type -> marketplace.v1.ListTransactionsResponse
+	19, // 31: marketplace.v1.UserService.ListNotifications:output_type -> marketplace.v1.ListNotificationsResponse
+	21, // 32: marketplace.v1.UserService.WatchNotifications:output_type -> marketplace.v1.WatchNotificationsResponse
+	23, // 33: marketplace.v1.UserOperatorService.GrantCredit:output_type -> marketplace.v1.GrantCreditResponse
+	25, // 34: marketplace.v1.UserOperatorService.TransferCredit:output_type -> marketplace.v1.TransferCreditResponse
+	26, // [26:35] is the sub-list for method output_type
+	17, // [17:26] is the sub-list for method input_type
 	17, // [17:17] is the sub-list for extension type_name
 	17, // [17:17] is the sub-list for extension extendee
 	0,  // [0:17] is the sub-list for field type_name
@@ -1666,7 +1844,7 @@ func file_marketplace_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_v1_user_proto_rawDesc), len(file_marketplace_v1_user_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

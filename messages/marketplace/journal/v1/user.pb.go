@@ -37,7 +37,11 @@ type UserState struct {
 	// The deepest level that was told in this episode.
 	ToldLevel v1.RunwayLevel `protobuf:"varint,5,opt,name=told_level,json=toldLevel,proto3,enum=marketplace.v1.RunwayLevel" json:"told_level,omitempty"`
 	// Time of the last event.
-	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	AsOfTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
+	// Transfers to other users, by user.
+	Outgoing map[string]*OutgoingTransfers `protobuf:"bytes,7,rep,name=outgoing,proto3" json:"outgoing,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Transfers from other users, by user.
+	Incoming      map[string]*IncomingTransfers `protobuf:"bytes,8,rep,name=incoming,proto3" json:"incoming,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +118,212 @@ func (x *UserState) GetAsOfTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *UserState) GetOutgoing() map[string]*OutgoingTransfers {
+	if x != nil {
+		return x.Outgoing
+	}
+	return nil
+}
+
+func (x *UserState) GetIncoming() map[string]*IncomingTransfers {
+	if x != nil {
+		return x.Incoming
+	}
+	return nil
+}
+
+// OutgoingTransfers are those to one other user.
+type OutgoingTransfers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the last one.
+	Last uint64 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
+	// Those that the other has not answered yet, the oldest first.
+	Open          []*Transfer `protobuf:"bytes,2,rep,name=open,proto3" json:"open,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutgoingTransfers) Reset() {
+	*x = OutgoingTransfers{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutgoingTransfers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutgoingTransfers) ProtoMessage() {}
+
+func (x *OutgoingTransfers) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutgoingTransfers.ProtoReflect.Descriptor instead.
+func (*OutgoingTransfers) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *OutgoingTransfers) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *OutgoingTransfers) GetOpen() []*Transfer {
+	if x != nil {
+		return x.Open
+	}
+	return nil
+}
+
+// Transfer is credit on its way to another user. It is held.
+type Transfer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names it.
+	TransferId string `protobuf:"bytes,1,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
+	// Counts the transfers to that user, from 1.
+	Number uint64 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	// How much, in USD/7.
+	Amount int64 `protobuf:"varint,3,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transfer) Reset() {
+	*x = Transfer{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transfer) ProtoMessage() {}
+
+func (x *Transfer) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
+func (*Transfer) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Transfer) GetTransferId() string {
+	if x != nil {
+		return x.TransferId
+	}
+	return ""
+}
+
+func (x *Transfer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Transfer) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Transfer) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// IncomingTransfers are those from one other user.
+type IncomingTransfers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of the last one that was answered.
+	Last uint64 `protobuf:"varint,1,opt,name=last,proto3" json:"last,omitempty"`
+	// Its name.
+	TransferId string `protobuf:"bytes,2,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
+	// Whether it was booked.
+	Booked        bool `protobuf:"varint,3,opt,name=booked,proto3" json:"booked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IncomingTransfers) Reset() {
+	*x = IncomingTransfers{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IncomingTransfers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IncomingTransfers) ProtoMessage() {}
+
+func (x *IncomingTransfers) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IncomingTransfers.ProtoReflect.Descriptor instead.
+func (*IncomingTransfers) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *IncomingTransfers) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *IncomingTransfers) GetTransferId() string {
+	if x != nil {
+		return x.TransferId
+	}
+	return ""
+}
+
+func (x *IncomingTransfers) GetBooked() bool {
+	if x != nil {
+		return x.Booked
+	}
+	return false
+}
+
 // UserDeployment is what a user knows of a deployment.
 type UserDeployment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -143,7 +353,7 @@ type UserDeployment struct {
 
 func (x *UserDeployment) Reset() {
 	*x = UserDeployment{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -155,7 +365,7 @@ func (x *UserDeployment) String() string {
 func (*UserDeployment) ProtoMessage() {}
 
 func (x *UserDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -168,7 +378,7 @@ func (x *UserDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserDeployment.ProtoReflect.Descriptor instead.
 func (*UserDeployment) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UserDeployment) GetStatement() uint64 {
@@ -256,6 +466,9 @@ type UserEvent struct {
 	//	*UserEvent_RunwayRecovered
 	//	*UserEvent_SettingsUpdated
 	//	*UserEvent_DeploymentsForgotten
+	//	*UserEvent_TransferBegun
+	//	*UserEvent_TransferEnded
+	//	*UserEvent_TransferReceived
 	Event         isUserEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -263,7 +476,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +488,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +501,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *UserEvent) GetEventTime() *timestamppb.Timestamp {
@@ -359,6 +572,33 @@ func (x *UserEvent) GetDeploymentsForgotten() *DeploymentsForgotten {
 	return nil
 }
 
+func (x *UserEvent) GetTransferBegun() *TransferBegun {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_TransferBegun); ok {
+			return x.TransferBegun
+		}
+	}
+	return nil
+}
+
+func (x *UserEvent) GetTransferEnded() *TransferEnded {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_TransferEnded); ok {
+			return x.TransferEnded
+		}
+	}
+	return nil
+}
+
+func (x *UserEvent) GetTransferReceived() *TransferReceived {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_TransferReceived); ok {
+			return x.TransferReceived
+		}
+	}
+	return nil
+}
+
 type isUserEvent_Event interface {
 	isUserEvent_Event()
 }
@@ -393,6 +633,21 @@ type UserEvent_DeploymentsForgotten struct {
 	DeploymentsForgotten *DeploymentsForgotten `protobuf:"bytes,7,opt,name=deployments_forgotten,json=deploymentsForgotten,proto3,oneof"`
 }
 
+type UserEvent_TransferBegun struct {
+	// A transfer to another user was begun.
+	TransferBegun *TransferBegun `protobuf:"bytes,8,opt,name=transfer_begun,json=transferBegun,proto3,oneof"`
+}
+
+type UserEvent_TransferEnded struct {
+	// The other user has answered a transfer.
+	TransferEnded *TransferEnded `protobuf:"bytes,9,opt,name=transfer_ended,json=transferEnded,proto3,oneof"`
+}
+
+type UserEvent_TransferReceived struct {
+	// A transfer from another user was answered.
+	TransferReceived *TransferReceived `protobuf:"bytes,10,opt,name=transfer_received,json=transferReceived,proto3,oneof"`
+}
+
 func (*UserEvent_CreditGranted) isUserEvent_Event() {}
 
 func (*UserEvent_DeploymentSettled) isUserEvent_Event() {}
@@ -404,6 +659,12 @@ func (*UserEvent_RunwayRecovered) isUserEvent_Event() {}
 func (*UserEvent_SettingsUpdated) isUserEvent_Event() {}
 
 func (*UserEvent_DeploymentsForgotten) isUserEvent_Event() {}
+
+func (*UserEvent_TransferBegun) isUserEvent_Event() {}
+
+func (*UserEvent_TransferEnded) isUserEvent_Event() {}
+
+func (*UserEvent_TransferReceived) isUserEvent_Event() {}
 
 // CreditGranted says that an operator gave credit.
 type CreditGranted struct {
@@ -424,7 +685,7 @@ type CreditGranted struct {
 
 func (x *CreditGranted) Reset() {
 	*x = CreditGranted{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +697,7 @@ func (x *CreditGranted) String() string {
 func (*CreditGranted) ProtoMessage() {}
 
 func (x *CreditGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +710,7 @@ func (x *CreditGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditGranted.ProtoReflect.Descriptor instead.
 func (*CreditGranted) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreditGranted) GetUserId() string {
@@ -520,7 +781,7 @@ type DeploymentSettled struct {
 
 func (x *DeploymentSettled) Reset() {
 	*x = DeploymentSettled{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +793,7 @@ func (x *DeploymentSettled) String() string {
 func (*DeploymentSettled) ProtoMessage() {}
 
 func (x *DeploymentSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +806,7 @@ func (x *DeploymentSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentSettled.ProtoReflect.Descriptor instead.
 func (*DeploymentSettled) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{4}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeploymentSettled) GetUserId() string {
@@ -647,7 +908,7 @@ type UsageRow struct {
 
 func (x *UsageRow) Reset() {
 	*x = UsageRow{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +920,7 @@ func (x *UsageRow) String() string {
 func (*UsageRow) ProtoMessage() {}
 
 func (x *UsageRow) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +933,7 @@ func (x *UsageRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
 func (*UsageRow) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{5}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UsageRow) GetTransactionId() string {
@@ -709,7 +970,7 @@ type RunwayTold struct {
 
 func (x *RunwayTold) Reset() {
 	*x = RunwayTold{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +982,7 @@ func (x *RunwayTold) String() string {
 func (*RunwayTold) ProtoMessage() {}
 
 func (x *RunwayTold) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +995,7 @@ func (x *RunwayTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunwayTold.ProtoReflect.Descriptor instead.
 func (*RunwayTold) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{6}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunwayTold) GetLevel() v1.RunwayLevel {
@@ -762,7 +1023,7 @@ type RunwayRecovered struct {
 
 func (x *RunwayRecovered) Reset() {
 	*x = RunwayRecovered{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +1035,7 @@ func (x *RunwayRecovered) String() string {
 func (*RunwayRecovered) ProtoMessage() {}
 
 func (x *RunwayRecovered) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +1048,7 @@ func (x *RunwayRecovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunwayRecovered.ProtoReflect.Descriptor instead.
 func (*RunwayRecovered) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{7}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunwayRecovered) GetLevel() v1.RunwayLevel {
@@ -810,7 +1071,7 @@ type SettingsUpdated struct {
 
 func (x *SettingsUpdated) Reset() {
 	*x = SettingsUpdated{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +1083,7 @@ func (x *SettingsUpdated) String() string {
 func (*SettingsUpdated) ProtoMessage() {}
 
 func (x *SettingsUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +1096,7 @@ func (x *SettingsUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsUpdated.ProtoReflect.Descriptor instead.
 func (*SettingsUpdated) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{8}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SettingsUpdated) GetUserId() string {
@@ -863,7 +1124,7 @@ type DeploymentsForgotten struct {
 
 func (x *DeploymentsForgotten) Reset() {
 	*x = DeploymentsForgotten{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1136,7 @@ func (x *DeploymentsForgotten) String() string {
 func (*DeploymentsForgotten) ProtoMessage() {}
 
 func (x *DeploymentsForgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1149,7 @@ func (x *DeploymentsForgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentsForgotten.ProtoReflect.Descriptor instead.
 func (*DeploymentsForgotten) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{9}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeploymentsForgotten) GetDeploymentIds() []string {
@@ -898,11 +1159,212 @@ func (x *DeploymentsForgotten) GetDeploymentIds() []string {
 	return nil
 }
 
+// TransferBegun says that credit is held for another user.
+type TransferBegun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who gets it.
+	ToUserId string `protobuf:"bytes,1,opt,name=to_user_id,json=toUserId,proto3" json:"to_user_id,omitempty"`
+	// The transfer.
+	Transfer *Transfer `protobuf:"bytes,2,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	// The operator who wanted it.
+	BegunBy       string `protobuf:"bytes,3,opt,name=begun_by,json=begunBy,proto3" json:"begun_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferBegun) Reset() {
+	*x = TransferBegun{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferBegun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferBegun) ProtoMessage() {}
+
+func (x *TransferBegun) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferBegun.ProtoReflect.Descriptor instead.
+func (*TransferBegun) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TransferBegun) GetToUserId() string {
+	if x != nil {
+		return x.ToUserId
+	}
+	return ""
+}
+
+func (x *TransferBegun) GetTransfer() *Transfer {
+	if x != nil {
+		return x.Transfer
+	}
+	return nil
+}
+
+func (x *TransferBegun) GetBegunBy() string {
+	if x != nil {
+		return x.BegunBy
+	}
+	return ""
+}
+
+// TransferEnded says what became of the oldest transfer to another user.
+type TransferEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who was to get it.
+	ToUserId string `protobuf:"bytes,1,opt,name=to_user_id,json=toUserId,proto3" json:"to_user_id,omitempty"`
+	// The transfer.
+	Transfer *Transfer `protobuf:"bytes,2,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	// Whether the other has booked it; if not, it is not held any more.
+	Booked        bool `protobuf:"varint,3,opt,name=booked,proto3" json:"booked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferEnded) Reset() {
+	*x = TransferEnded{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferEnded) ProtoMessage() {}
+
+func (x *TransferEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferEnded.ProtoReflect.Descriptor instead.
+func (*TransferEnded) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TransferEnded) GetToUserId() string {
+	if x != nil {
+		return x.ToUserId
+	}
+	return ""
+}
+
+func (x *TransferEnded) GetTransfer() *Transfer {
+	if x != nil {
+		return x.Transfer
+	}
+	return nil
+}
+
+func (x *TransferEnded) GetBooked() bool {
+	if x != nil {
+		return x.Booked
+	}
+	return false
+}
+
+// TransferReceived says what became of a transfer from another user.
+type TransferReceived struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user who got it.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Whose it was.
+	FromUserId string `protobuf:"bytes,2,opt,name=from_user_id,json=fromUserId,proto3" json:"from_user_id,omitempty"`
+	// The transfer.
+	Transfer *Transfer `protobuf:"bytes,3,opt,name=transfer,proto3" json:"transfer,omitempty"`
+	// Whether it was booked.
+	Booked        bool `protobuf:"varint,4,opt,name=booked,proto3" json:"booked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferReceived) Reset() {
+	*x = TransferReceived{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferReceived) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferReceived) ProtoMessage() {}
+
+func (x *TransferReceived) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferReceived.ProtoReflect.Descriptor instead.
+func (*TransferReceived) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TransferReceived) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *TransferReceived) GetFromUserId() string {
+	if x != nil {
+		return x.FromUserId
+	}
+	return ""
+}
+
+func (x *TransferReceived) GetTransfer() *Transfer {
+	if x != nil {
+		return x.Transfer
+	}
+	return nil
+}
+
+func (x *TransferReceived) GetBooked() bool {
+	if x != nil {
+		return x.Booked
+	}
+	return false
+}
+
 var File_marketplace_journal_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x19marketplace/v1/user.proto\"\xc0\x03\n" +
+	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x19marketplace/v1/user.proto\"\xaa\x06\n" +
 	"\tUserState\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x120\n" +
 	"\x04book\x18\x02 \x01(\v2\x1c.marketplace.journal.v1.BookR\x04book\x12T\n" +
@@ -911,10 +1373,32 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"told_level\x18\x05 \x01(\x0e2\x1b.marketplace.v1.RunwayLevelR\ttoldLevel\x128\n" +
 	"\n" +
-	"as_of_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\x1af\n" +
+	"as_of_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\x12K\n" +
+	"\boutgoing\x18\a \x03(\v2/.marketplace.journal.v1.UserState.OutgoingEntryR\boutgoing\x12K\n" +
+	"\bincoming\x18\b \x03(\v2/.marketplace.journal.v1.UserState.IncomingEntryR\bincoming\x1af\n" +
 	"\x10DeploymentsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12<\n" +
-	"\x05value\x18\x02 \x01(\v2&.marketplace.journal.v1.UserDeploymentR\x05value:\x028\x01\"\x8a\x03\n" +
+	"\x05value\x18\x02 \x01(\v2&.marketplace.journal.v1.UserDeploymentR\x05value:\x028\x01\x1af\n" +
+	"\rOutgoingEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12?\n" +
+	"\x05value\x18\x02 \x01(\v2).marketplace.journal.v1.OutgoingTransfersR\x05value:\x028\x01\x1af\n" +
+	"\rIncomingEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12?\n" +
+	"\x05value\x18\x02 \x01(\v2).marketplace.journal.v1.IncomingTransfersR\x05value:\x028\x01\"]\n" +
+	"\x11OutgoingTransfers\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\x04R\x04last\x124\n" +
+	"\x04open\x18\x02 \x03(\v2 .marketplace.journal.v1.TransferR\x04open\"o\n" +
+	"\bTransfer\x12\x1f\n" +
+	"\vtransfer_id\x18\x01 \x01(\tR\n" +
+	"transferId\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\x03R\x06amount\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\"`\n" +
+	"\x11IncomingTransfers\x12\x12\n" +
+	"\x04last\x18\x01 \x01(\x04R\x04last\x12\x1f\n" +
+	"\vtransfer_id\x18\x02 \x01(\tR\n" +
+	"transferId\x12\x16\n" +
+	"\x06booked\x18\x03 \x01(\bR\x06booked\"\x8a\x03\n" +
 	"\x0eUserDeployment\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\x04R\tstatement\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x17\n" +
@@ -927,7 +1411,7 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\x06wanted\x18\t \x01(\x03R\x06wanted\x12;\n" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xd3\x04\n" +
+	"createTime\"\xcc\x06\n" +
 	"\tUserEvent\x129\n" +
 	"\n" +
 	"event_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12N\n" +
@@ -937,7 +1421,11 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"runwayTold\x12T\n" +
 	"\x10runway_recovered\x18\x05 \x01(\v2'.marketplace.journal.v1.RunwayRecoveredH\x00R\x0frunwayRecovered\x12T\n" +
 	"\x10settings_updated\x18\x06 \x01(\v2'.marketplace.journal.v1.SettingsUpdatedH\x00R\x0fsettingsUpdated\x12c\n" +
-	"\x15deployments_forgotten\x18\a \x01(\v2,.marketplace.journal.v1.DeploymentsForgottenH\x00R\x14deploymentsForgottenB\a\n" +
+	"\x15deployments_forgotten\x18\a \x01(\v2,.marketplace.journal.v1.DeploymentsForgottenH\x00R\x14deploymentsForgotten\x12N\n" +
+	"\x0etransfer_begun\x18\b \x01(\v2%.marketplace.journal.v1.TransferBegunH\x00R\rtransferBegun\x12N\n" +
+	"\x0etransfer_ended\x18\t \x01(\v2%.marketplace.journal.v1.TransferEndedH\x00R\rtransferEnded\x12W\n" +
+	"\x11transfer_received\x18\n" +
+	" \x01(\v2(.marketplace.journal.v1.TransferReceivedH\x00R\x10transferReceivedB\a\n" +
 	"\x05event\"\x9a\x01\n" +
 	"\rCreditGranted\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12%\n" +
@@ -974,7 +1462,23 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x124\n" +
 	"\bsettings\x18\x02 \x01(\v2\x18.marketplace.v1.SettingsR\bsettings\"=\n" +
 	"\x14DeploymentsForgotten\x12%\n" +
-	"\x0edeployment_ids\x18\x01 \x03(\tR\rdeploymentIdsBVZTgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1;journalv1b\x06proto3"
+	"\x0edeployment_ids\x18\x01 \x03(\tR\rdeploymentIds\"\x86\x01\n" +
+	"\rTransferBegun\x12\x1c\n" +
+	"\n" +
+	"to_user_id\x18\x01 \x01(\tR\btoUserId\x12<\n" +
+	"\btransfer\x18\x02 \x01(\v2 .marketplace.journal.v1.TransferR\btransfer\x12\x19\n" +
+	"\bbegun_by\x18\x03 \x01(\tR\abegunBy\"\x83\x01\n" +
+	"\rTransferEnded\x12\x1c\n" +
+	"\n" +
+	"to_user_id\x18\x01 \x01(\tR\btoUserId\x12<\n" +
+	"\btransfer\x18\x02 \x01(\v2 .marketplace.journal.v1.TransferR\btransfer\x12\x16\n" +
+	"\x06booked\x18\x03 \x01(\bR\x06booked\"\xa3\x01\n" +
+	"\x10TransferReceived\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12 \n" +
+	"\ffrom_user_id\x18\x02 \x01(\tR\n" +
+	"fromUserId\x12<\n" +
+	"\btransfer\x18\x03 \x01(\v2 .marketplace.journal.v1.TransferR\btransfer\x12\x16\n" +
+	"\x06booked\x18\x04 \x01(\bR\x06bookedBVZTgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1;journalv1b\x06proto3"
 
 var (
 	file_marketplace_journal_v1_user_proto_rawDescOnce sync.Once
@@ -988,53 +1492,72 @@ func file_marketplace_journal_v1_user_proto_rawDescGZIP() []byte {
 	return file_marketplace_journal_v1_user_proto_rawDescData
 }
 
-var file_marketplace_journal_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_marketplace_journal_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_marketplace_journal_v1_user_proto_goTypes = []any{
 	(*UserState)(nil),             // 0: marketplace.journal.v1.UserState
-	(*UserDeployment)(nil),        // 1: marketplace.journal.v1.UserDeployment
-	(*UserEvent)(nil),             // 2: marketplace.journal.v1.UserEvent
-	(*CreditGranted)(nil),         // 3: marketplace.journal.v1.CreditGranted
-	(*DeploymentSettled)(nil),     // 4: marketplace.journal.v1.DeploymentSettled
-	(*UsageRow)(nil),              // 5: marketplace.journal.v1.UsageRow
-	(*RunwayTold)(nil),            // 6: marketplace.journal.v1.RunwayTold
-	(*RunwayRecovered)(nil),       // 7: marketplace.journal.v1.RunwayRecovered
-	(*SettingsUpdated)(nil),       // 8: marketplace.journal.v1.SettingsUpdated
-	(*DeploymentsForgotten)(nil),  // 9: marketplace.journal.v1.DeploymentsForgotten
-	nil,                           // 10: marketplace.journal.v1.UserState.DeploymentsEntry
-	(*Book)(nil),                  // 11: marketplace.journal.v1.Book
-	(*v1.Settings)(nil),           // 12: marketplace.v1.Settings
-	(v1.RunwayLevel)(0),           // 13: marketplace.v1.RunwayLevel
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(v1.DeploymentState)(0),       // 15: marketplace.v1.DeploymentState
+	(*OutgoingTransfers)(nil),     // 1: marketplace.journal.v1.OutgoingTransfers
+	(*Transfer)(nil),              // 2: marketplace.journal.v1.Transfer
+	(*IncomingTransfers)(nil),     // 3: marketplace.journal.v1.IncomingTransfers
+	(*UserDeployment)(nil),        // 4: marketplace.journal.v1.UserDeployment
+	(*UserEvent)(nil),             // 5: marketplace.journal.v1.UserEvent
+	(*CreditGranted)(nil),         // 6: marketplace.journal.v1.CreditGranted
+	(*DeploymentSettled)(nil),     // 7: marketplace.journal.v1.DeploymentSettled
+	(*UsageRow)(nil),              // 8: marketplace.journal.v1.UsageRow
+	(*RunwayTold)(nil),            // 9: marketplace.journal.v1.RunwayTold
+	(*RunwayRecovered)(nil),       // 10: marketplace.journal.v1.RunwayRecovered
+	(*SettingsUpdated)(nil),       // 11: marketplace.journal.v1.SettingsUpdated
+	(*DeploymentsForgotten)(nil),  // 12: marketplace.journal.v1.DeploymentsForgotten
+	(*TransferBegun)(nil),         // 13: marketplace.journal.v1.TransferBegun
+	(*TransferEnded)(nil),         // 14: marketplace.journal.v1.TransferEnded
+	(*TransferReceived)(nil),      // 15: marketplace.journal.v1.TransferReceived
+	nil,                           // 16: marketplace.journal.v1.UserState.DeploymentsEntry
+	nil,                           // 17: marketplace.journal.v1.UserState.OutgoingEntry
+	nil,                           // 18: marketplace.journal.v1.UserState.IncomingEntry
+	(*Book)(nil),                  // 19: marketplace.journal.v1.Book
+	(*v1.Settings)(nil),           // 20: marketplace.v1.Settings
+	(v1.RunwayLevel)(0),           // 21: marketplace.v1.RunwayLevel
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(v1.DeploymentState)(0),       // 23: marketplace.v1.DeploymentState
 }
 var file_marketplace_journal_v1_user_proto_depIdxs = []int32{
-	11, // 0: marketplace.journal.v1.UserState.book:type_name -> marketplace.journal.v1.Book
-	10, // 1: marketplace.journal.v1.UserState.deployments:type_name -> marketplace.journal.v1.UserState.DeploymentsEntry
-	12, // 2: marketplace.journal.v1.UserState.settings:type_name -> marketplace.v1.Settings
-	13, // 3: marketplace.journal.v1.UserState.told_level:type_name -> marketplace.v1.RunwayLevel
-	14, // 4: marketplace.journal.v1.UserState.as_of_time:type_name -> google.protobuf.Timestamp
-	15, // 5: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
-	14, // 6: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
-	14, // 7: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
-	14, // 8: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
-	3,  // 9: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
-	4,  // 10: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
-	6,  // 11: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
-	7,  // 12: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
-	8,  // 13: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
-	9,  // 14: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
-	15, // 15: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
-	14, // 16: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
-	5,  // 17: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
-	13, // 18: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
-	13, // 19: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
-	12, // 20: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
-	1,  // 21: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	19, // 0: marketplace.journal.v1.UserState.book:type_name -> marketplace.journal.v1.Book
+	16, // 1: marketplace.journal.v1.UserState.deployments:type_name -> marketplace.journal.v1.UserState.DeploymentsEntry
+	20, // 2: marketplace.journal.v1.UserState.settings:type_name -> marketplace.v1.Settings
+	21, // 3: marketplace.journal.v1.UserState.told_level:type_name -> marketplace.v1.RunwayLevel
+	22, // 4: marketplace.journal.v1.UserState.as_of_time:type_name -> google.protobuf.Timestamp
+	17, // 5: marketplace.journal.v1.UserState.outgoing:type_name -> marketplace.journal.v1.UserState.OutgoingEntry
+	18, // 6: marketplace.journal.v1.UserState.incoming:type_name -> marketplace.journal.v1.UserState.IncomingEntry
+	2,  // 7: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
+	23, // 8: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
+	22, // 9: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
+	22, // 10: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
+	22, // 11: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
+	6,  // 12: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
+	7,  // 13: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
+	9,  // 14: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
+	10, // 15: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
+	11, // 16: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
+	12, // 17: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
+	13, // 18: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
+	14, // 19: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
+	15, // 20: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
+	23, // 21: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
+	22, // 22: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
+	8,  // 23: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
+	21, // 24: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
+	21, // 25: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
+	20, // 26: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
+	2,  // 27: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
+	2,  // 28: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
+	2,  // 29: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 30: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
+	1,  // 31: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
+	3,  // 32: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
+	33, // [33:33] is the sub-list for method output_type
+	33, // [33:33] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_user_proto_init() }
@@ -1043,13 +1566,16 @@ func file_marketplace_journal_v1_user_proto_init() {
 		return
 	}
 	file_marketplace_journal_v1_ledger_proto_init()
-	file_marketplace_journal_v1_user_proto_msgTypes[2].OneofWrappers = []any{
+	file_marketplace_journal_v1_user_proto_msgTypes[5].OneofWrappers = []any{
 		(*UserEvent_CreditGranted)(nil),
 		(*UserEvent_DeploymentSettled)(nil),
 		(*UserEvent_RunwayTold)(nil),
 		(*UserEvent_RunwayRecovered)(nil),
 		(*UserEvent_SettingsUpdated)(nil),
 		(*UserEvent_DeploymentsForgotten)(nil),
+		(*UserEvent_TransferBegun)(nil),
+		(*UserEvent_TransferEnded)(nil),
+		(*UserEvent_TransferReceived)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1057,7 +1583,7 @@ func file_marketplace_journal_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_user_proto_rawDesc), len(file_marketplace_journal_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

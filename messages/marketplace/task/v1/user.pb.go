@@ -206,6 +206,143 @@ func (x *SettleDeploymentResponse) GetMissing() int64 {
 	return 0
 }
 
+// ReceiveCreditRequest says what another account holds for this one. The transfers between two accounts are numbered and come one after another, so that one number tells what was heard.
+type ReceiveCreditRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who gets it.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Whose it was.
+	FromUserId string `protobuf:"bytes,2,opt,name=from_user_id,json=fromUserId,proto3" json:"from_user_id,omitempty"`
+	// Counts the transfers from that account to this one, from 1.
+	Number uint64 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`
+	// Names the transfer.
+	TransferId string `protobuf:"bytes,4,opt,name=transfer_id,json=transferId,proto3" json:"transfer_id,omitempty"`
+	// How much, in USD/7.
+	Amount int64 `protobuf:"varint,5,opt,name=amount,proto3" json:"amount,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceiveCreditRequest) Reset() {
+	*x = ReceiveCreditRequest{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceiveCreditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceiveCreditRequest) ProtoMessage() {}
+
+func (x *ReceiveCreditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceiveCreditRequest.ProtoReflect.Descriptor instead.
+func (*ReceiveCreditRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReceiveCreditRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ReceiveCreditRequest) GetFromUserId() string {
+	if x != nil {
+		return x.FromUserId
+	}
+	return ""
+}
+
+func (x *ReceiveCreditRequest) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ReceiveCreditRequest) GetTransferId() string {
+	if x != nil {
+		return x.TransferId
+	}
+	return ""
+}
+
+func (x *ReceiveCreditRequest) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *ReceiveCreditRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// ReceiveCreditResponse says what became of it, now and for ever.
+type ReceiveCreditResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// It is booked.
+	Booked        bool `protobuf:"varint,1,opt,name=booked,proto3" json:"booked,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceiveCreditResponse) Reset() {
+	*x = ReceiveCreditResponse{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceiveCreditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceiveCreditResponse) ProtoMessage() {}
+
+func (x *ReceiveCreditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceiveCreditResponse.ProtoReflect.Descriptor instead.
+func (*ReceiveCreditResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReceiveCreditResponse) GetBooked() bool {
+	if x != nil {
+		return x.Booked
+	}
+	return false
+}
+
 var File_marketplace_task_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_task_v1_user_proto_rawDesc = "" +
@@ -225,9 +362,21 @@ const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\x10meteredUntilTime\"N\n" +
 	"\x18SettleDeploymentResponse\x12\x18\n" +
 	"\acovered\x18\x01 \x01(\bR\acovered\x12\x18\n" +
-	"\amissing\x18\x02 \x01(\x03R\amissing2\xa2\x01\n" +
+	"\amissing\x18\x02 \x01(\x03R\amissing\"\xb6\x01\n" +
+	"\x14ReceiveCreditRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12 \n" +
+	"\ffrom_user_id\x18\x02 \x01(\tR\n" +
+	"fromUserId\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x1f\n" +
+	"\vtransfer_id\x18\x04 \x01(\tR\n" +
+	"transferId\x12\x16\n" +
+	"\x06amount\x18\x05 \x01(\x03R\x06amount\x12\x12\n" +
+	"\x04note\x18\x06 \x01(\tR\x04note\"/\n" +
+	"\x15ReceiveCreditResponse\x12\x16\n" +
+	"\x06booked\x18\x01 \x01(\bR\x06booked2\x9b\x02\n" +
 	"\x0fUserTaskService\x12\x80\x01\n" +
-	"\x10SettleDeployment\x12,.marketplace.task.v1.SettleDeploymentRequest\x1a-.marketplace.task.v1.SettleDeploymentResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x1a\f\xa2\xbb\x18\b\x1a\x04user \x01BPZNgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1;taskv1b\x06proto3"
+	"\x10SettleDeployment\x12,.marketplace.task.v1.SettleDeploymentRequest\x1a-.marketplace.task.v1.SettleDeploymentResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12w\n" +
+	"\rReceiveCredit\x12).marketplace.task.v1.ReceiveCreditRequest\x1a*.marketplace.task.v1.ReceiveCreditResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x1a\f\xa2\xbb\x18\b\x1a\x04user \x01BPZNgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1;taskv1b\x06proto3"
 
 var (
 	file_marketplace_task_v1_user_proto_rawDescOnce sync.Once
@@ -241,20 +390,24 @@ func file_marketplace_task_v1_user_proto_rawDescGZIP() []byte {
 	return file_marketplace_task_v1_user_proto_rawDescData
 }
 
-var file_marketplace_task_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_marketplace_task_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_marketplace_task_v1_user_proto_goTypes = []any{
 	(*SettleDeploymentRequest)(nil),  // 0: marketplace.task.v1.SettleDeploymentRequest
 	(*SettleDeploymentResponse)(nil), // 1: marketplace.task.v1.SettleDeploymentResponse
-	(v1.DeploymentState)(0),          // 2: marketplace.v1.DeploymentState
-	(*timestamppb.Timestamp)(nil),    // 3: google.protobuf.Timestamp
+	(*ReceiveCreditRequest)(nil),     // 2: marketplace.task.v1.ReceiveCreditRequest
+	(*ReceiveCreditResponse)(nil),    // 3: marketplace.task.v1.ReceiveCreditResponse
+	(v1.DeploymentState)(0),          // 4: marketplace.v1.DeploymentState
+	(*timestamppb.Timestamp)(nil),    // 5: google.protobuf.Timestamp
 }
 var file_marketplace_task_v1_user_proto_depIdxs = []int32{
-	2, // 0: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
-	3, // 1: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
+	4, // 0: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
+	5, // 1: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
 	0, // 2: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
-	1, // 3: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
+	2, // 3: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
+	1, // 4: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
+	3, // 5: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
 	2, // [2:2] is the sub-list for extension type_name
 	2, // [2:2] is the sub-list for extension extendee
 	0, // [0:2] is the sub-list for field type_name
@@ -271,7 +424,7 @@ func file_marketplace_task_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_task_v1_user_proto_rawDesc), len(file_marketplace_task_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
