@@ -66,6 +66,15 @@ func TestBouncesUntilTheDeadline(t *testing.T) {
 	}
 }
 
+// TestAttemptsAreNumbered takes the answer to an attempt that was given up for
+// what it is, however much the next one looks like it.
+func TestAttemptsAreNumbered(t *testing.T) {
+	w := newWorld(t, time.Minute)
+	if r := wait(t, w.ask("a", "bounce at first, then say so late", time.Minute)); string(r.GetPayload()) != "a" || w.Stats().Late != 1 {
+		t.Errorf("answered with %v, %d late", r, w.Stats().Late)
+	}
+}
+
 // TestNothingIsLostBehindAStop has many callers ask actors that stop themselves
 // at random: every call is answered, once, and no two incarnations of an id are
 // in the directory at once.

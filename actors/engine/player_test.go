@@ -103,6 +103,13 @@ func (p *player) request(ctx actor.Context, m *clusterv1.Request) {
 			answer(r)
 		}
 		answer(m)
+	case "bounce at first, then say so late":
+		if p.late = append(p.late, m); len(p.late) == 1 {
+			engine.Bounce(ctx, ctx.Sender(), m.GetCall())
+			return
+		}
+		ctx.Send(ctx.Sender(), &clusterv1.Response{Call: p.late[0].GetCall(), Payload: []byte("late")})
+		answer(m)
 	case "panic":
 		panic("a bug")
 	}

@@ -190,3 +190,23 @@ func TestLoadingIsBounded(t *testing.T) {
 		w.ok(a)
 	}
 }
+
+// TestAnswersToEntitiesAreWrittenDown commits even that nothing was decided when
+// another entity asks, which may build on it; people's reads and repeats not.
+func TestAnswersToEntitiesAreWrittenDown(t *testing.T) {
+	w := newWorld(t)
+	w.granted(1, "a")
+	w.ok(w.settled(5))
+	for range 2 {
+		before := w.stored().Version
+		if r := w.ok(w.settled(5)); r.GetVersion() != before+1 || w.stored().Version != before+1 {
+			t.Errorf("a repeat is answered at %d, and stored at %d, not %d", r.GetVersion(), w.stored().Version, before+1)
+		}
+	}
+	before := w.stored().Version
+	w.account()
+	w.granted(1, nothing)
+	if w.stored().Version != before {
+		t.Error("a read was written down")
+	}
+}

@@ -1,6 +1,7 @@
 package entity_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -217,6 +218,27 @@ func TestPanicAmongWaiting(t *testing.T) {
 	w.ok(last)
 	if a := w.account(); a.GetCredit() != 2 {
 		t.Errorf("the credit is %d, not 2", a.GetCredit())
+	}
+}
+
+// TestPanicWithATaskUnderWay takes a while to stop, for its task must: whoever
+// asks meanwhile is asked again of the next incarnation.
+func TestPanicWithATaskUnderWay(t *testing.T) {
+	w := newWorld(t, executor(func(ctx context.Context, _ string, _ proto.Message) (proto.Message, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))
+	w.granted(1, begin)
+	for n := range int64(20) {
+		bad := w.grant(messages.NewCommandID(), n+1, crash)
+		var behind []<-chan *clusterv1.Response
+		for range 20 {
+			behind = append(behind, w.read())
+		}
+		w.refused(bad)
+		for _, a := range behind {
+			w.ok(a)
+		}
 	}
 }
 

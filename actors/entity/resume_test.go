@@ -12,6 +12,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
 // TestResumeWhileItemsCommit holds the reading of the list back while more is
@@ -178,5 +179,17 @@ func TestJoinHammer(t *testing.T) {
 		if got := notes(t, follow(t, a, pushes)); !slices.Equal(got, want) {
 			t.Fatalf("a watch from version %d heard %d notes, not %d", a.GetVersion(), len(got), len(want))
 		}
+	}
+}
+
+// TestWatcherThatHasSeenMore makes a replaced owner look into the store, for
+// the watcher heard what this owner does not know.
+func TestWatcherThatHasSeenMore(t *testing.T) {
+	w := newWorld(t)
+	w.granted(5, "a")
+	w.put(&persistence.Commit{Events: w.stored().Tail[0].Events}) // another owner's
+	seen := &clusterv1.Watch{Resume: true, Epoch: w.store.Epoch(), Version: 2}
+	if r := w.watching(w.watch("cloud-user/watch-account", seen)); !r.GetRecovered() || r.GetVersion() != 2 || len(r.GetFrames()) != 0 || w.runtime.Stats().Fenced != 1 {
+		t.Errorf("answered with %v, %d fenced", r, w.runtime.Stats().Fenced)
 	}
 }
