@@ -22,6 +22,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
 	"github.com/threefoldtech/cloud-marketplace/actors/user"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -36,6 +37,7 @@ func Kinds(terms deployment.Terms) []*entity.Kind {
 // Config configures a System. Zero values are as in engine.Config and entity.Config.
 type Config struct {
 	Store     persistence.Store
+	Keys      *keyring.Ring
 	Domain    clock.Clock
 	Log       *slog.Logger
 	Executors map[protoreflect.FullName]entity.Executor
@@ -72,7 +74,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	s := &System{publisher: persistence.NewPublisher(c.Store)}
 	s.Catalogue = catalogue.New(catalogue.Config{Store: c.Store, Prices: c.Prices, Read: readNode, Log: c.Log})
 	s.runtime = entity.NewRuntime(entity.Config{
-		Store: c.Store, Executors: c.Executors, Domain: c.Domain, Log: c.Log,
+		Store: c.Store, Executors: c.Executors, Keys: c.Keys, Domain: c.Domain, Log: c.Log,
 		SnapshotEvery: c.SnapshotEvery, GateLimit: c.GateLimit, ScanEvery: c.ScanEvery,
 	})
 	s.group = persistence.NewSubscriber(c.Store, persistence.SubscriberConfig{Group: "inbox", Log: c.Log})

@@ -14,6 +14,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors"
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
@@ -29,6 +30,8 @@ type world struct {
 	system *actors.System
 	store  *boltstore.Store
 	pushes chan *clusterv1.Push
+	keys   *keyring.Ring
+	deploy entity.Executor // starts workloads; nil: always can
 }
 
 func newWorld(t *testing.T) *world {
@@ -45,7 +48,7 @@ func (w *world) start() {
 	}
 	w.store = store
 	w.system, err = actors.Start(w.t.Context(), actors.Config{
-		Store: store, Domain: w.domain, ScanEvery: 10 * time.Millisecond, Executors: yes(),
+		Store: store, Domain: w.domain, ScanEvery: 10 * time.Millisecond, Executors: w.executors(), Keys: w.keys,
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		OnPush: func(p *clusterv1.Push) { w.pushes <- p },
 	})
@@ -61,6 +64,14 @@ func (w *world) stop() {
 	if err := w.store.Close(); err != nil {
 		w.t.Error(err)
 	}
+}
+
+func (w *world) executors() map[protoreflect.FullName]entity.Executor {
+	all := yes()
+	if w.deploy != nil {
+		all["marketplace.task.v1.DeployWorkload"] = w.deploy
+	}
+	return all
 }
 
 // yes is a grid that does what it is asked.

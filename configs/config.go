@@ -35,6 +35,7 @@ type Config struct {
 	Gateway Gateway `koanf:"gateway"`
 	Actors  Actors  `koanf:"actors"`
 	Billing Billing `koanf:"billing"`
+	Sealing Sealing `koanf:"sealing"`
 	Log     Log     `koanf:"log"`
 }
 
@@ -150,6 +151,18 @@ type Billing struct {
 	// CreditGrace is how long deployments go on when their owner's credit is
 	// out: 0s to 2160h, which is 90 days. Default: 72h.
 	CreditGrace time.Duration `koanf:"credit_grace"`
+}
+
+// Sealing is what values such as passwords are sealed with before they are
+// written. A file of a key holds 32 random bytes in base64.
+type Sealing struct {
+	// KeyFile is the file of the key that the keys of accounts and deployments
+	// are wrapped with. Default: none, which means sealing.key in the data folder,
+	// made if there is none; in production it must be named.
+	KeyFile string `koanf:"key_file"`
+	// PreviousFiles are the files of earlier keys, which "marketplace rekey" makes
+	// superfluous. Default: none.
+	PreviousFiles []string `koanf:"previous_files"`
 }
 
 // Log is what the process tells of itself.

@@ -11,6 +11,7 @@ func (c Config) validateProduction(f *faults) {
 	f.when(c.Grid.ProxyURL == "", "grid.proxy_url", "must be set in production: the sandbox's grid has no nodes")
 	f.real("grid.proxy_url", c.Grid.ProxyURL)
 	f.when(len(c.Gateway.Hosts) == 0, "gateway.hosts", "must be set in production: no request would be for one of loopback's names")
+	f.when(c.Sealing.KeyFile == "", "sealing.key_file", "must be set in production: a key beside what it seals protects nothing")
 	for _, o := range c.Gateway.Origins {
 		f.real("gateway.origins", o)
 	}

@@ -56,6 +56,9 @@ func (m *Method) check() error {
 	fault(rpc.IsStreamingClient(), "a stream of requests is not something that the protocol has")
 	m.checkWho(fault)
 	m.checkKey(fault, rpc.Input())
+	if m.Request != nil {
+		checkSealed(m, fault)
+	}
 	m.checkStream(fault, rpc.IsStreamingServer(), rpc.Output())
 	return errors.Join(faults...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -44,6 +45,18 @@ type Method struct {
 	Request  func() proto.Message
 	Response func() proto.Message
 }
+
+// Seals says whether a request of the method can hold sealed values.
+func (m *Method) Seals() bool {
+	if known, ok := seals.Load(m); ok {
+		return known == true
+	}
+	can := CanSeal(m.Request().ProtoReflect().Descriptor())
+	seals.Store(m, can)
+	return can
+}
+
+var seals sync.Map // of *Method to bool
 
 // Streams says whether the method opens a subscription.
 func (m *Method) Streams() bool { return m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED }

@@ -116,6 +116,14 @@ type Loaded struct {
 	Tail []Record
 	// Halted is why the entity was halted; empty: it was not.
 	Halted string
+	// Key is the entity's data key, wrapped; nil: it has none.
+	Key []byte
+}
+
+// EntityKey is the data key of an entity, wrapped.
+type EntityKey struct {
+	Entity Entity
+	Key    []byte
 }
 
 // Halted is an entity that a person must look at.
@@ -145,6 +153,13 @@ type Store interface {
 	Clear(ctx context.Context, e Entity) error
 	// HaltedEntities returns what is halted, by kind and id.
 	HaltedEntities(ctx context.Context) ([]Halted, error)
+	// SwapKey puts a wrapped data key in place of another, if that is the one that
+	// is there, and returns the one that is there then. nil is no key. Keys are
+	// kept beside the journal, so that without its key what is sealed there is gone.
+	SwapKey(ctx context.Context, e Entity, was, to []byte) ([]byte, error)
+	// Keys returns up to n keys in the order of their entities, after the cursor,
+	// and the cursor of the next page, "" at the end.
+	Keys(ctx context.Context, cursor string, n int) ([]EntityKey, string, error)
 	// Load returns what is stored of an entity; of one that never was, the zero
 	// value; of one that is halted, also the reason. ErrCorrupt when the journal has a gap or does not end at the version.
 	Load(ctx context.Context, e Entity) (Loaded, error)

@@ -34,7 +34,7 @@ func (deployment) CreateDeployment(s *state, req *marketplacev1.CreateDeployment
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "deployment %s exists already", env.ID)
 	}
 	e := &event{Event: &journalv1.DeploymentEvent_Requested{Requested: &journalv1.DeploymentRequested{
-		DeploymentId: env.ID, UserId: env.Subject, Name: req.GetName(), Spec: req.GetSpec(), NodeId: req.GetNodeId(), MaxHourlyPrice: req.GetMaxHourlyPrice(),
+		DeploymentId: env.ID, UserId: env.Subject, Name: req.GetName(), Spec: req.GetSpec(), NodeId: req.GetNodeId(), MaxHourlyPrice: req.GetMaxHourlyPrice(), Environment: req.GetEnvironment(),
 	}}}
 	return []*event{e}, &marketplacev1.CreateDeploymentResponse{DeploymentId: env.ID, State: requested}, nil
 }

@@ -165,9 +165,18 @@ func applyRequested(s *state, ev *journalv1.DeploymentRequested, at *timestamppb
 	s.UserId, s.Hold, s.Statement = ev.GetUserId(), ev.GetMaxHourlyPrice(), 1
 	s.Deployment = &marketplacev1.Deployment{
 		DeploymentId: ev.GetDeploymentId(), Name: ev.GetName(), Spec: proto.CloneOf(ev.GetSpec()), NodeId: ev.GetNodeId(),
-		MaxHourlyPrice: ev.GetMaxHourlyPrice(), CreateTime: at,
+		MaxHourlyPrice: ev.GetMaxHourlyPrice(), CreateTime: at, Environment: environment(ev.GetEnvironment()),
 	}
 	move(s, requested, at, "it is asked for")
+}
+
+// environment copies variables.
+func environment(of []*marketplacev1.EnvironmentVariable) []*marketplacev1.EnvironmentVariable {
+	var all []*marketplacev1.EnvironmentVariable
+	for _, v := range of {
+		all = append(all, proto.CloneOf(v))
+	}
+	return all
 }
 
 func applyReserved(s *state, ev *journalv1.CapacityReserved, at *timestamppb.Timestamp) {

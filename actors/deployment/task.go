@@ -35,7 +35,7 @@ func (deployment) Tasks(id string, s *state) []entity.Task {
 	}
 	switch {
 	case d.GetState() == contracted:
-		want("workload", &taskv1.DeployWorkload{DeploymentId: id, NodeId: d.GetNodeId(), ContractId: d.GetContractId(), Spec: proto.CloneOf(d.GetSpec()), Name: d.GetName()})
+		want("workload", &taskv1.DeployWorkload{DeploymentId: id, NodeId: d.GetNodeId(), ContractId: d.GetContractId(), Spec: proto.CloneOf(d.GetSpec()), Name: d.GetName(), Environment: environment(d.GetEnvironment())})
 	case d.GetState() == ending && toUndo(s.GetContract()):
 		want("cancel", &taskv1.CancelContract{DeploymentId: id, NodeId: d.GetNodeId(), ContractId: d.GetContractId()})
 	case d.GetState() == ending && s.GetContract() != journalv1.Effect_EFFECT_ASKED && toUndo(s.GetReservation()):

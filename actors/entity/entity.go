@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -49,6 +50,9 @@ type entity struct {
 	joiners []*joiner
 	runs    map[string]*run
 	asked   waiting         // the request that is being taken
+	box     *keyring.Box    // seals with the entity's data key; nil while there is none
+	keying  bool            // one is being stored, and requests wait
+	keyless bool            // none could be stored for those that have waited
 	ending  string          // the task whose end is being taken
 	barred  *messages.Error // what everybody is answered while halted
 }
@@ -86,6 +90,8 @@ func (e *entity) Receive(ctx actor.Context) {
 		if m.b == e.flight && e.mode == alive {
 			e.submit(ctx)
 		}
+	case *keyed:
+		e.keyed(ctx, m)
 	case *marked:
 		e.marked(ctx, m)
 	case *remark:
@@ -167,6 +173,7 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 		return
 	}
 	e.mode = alive
+	e.openBox(l.stored.Key)
 	err := l.err
 	if err == nil && l.stored.Halted == "" {
 		err = e.recoverState(l.stored)
@@ -185,12 +192,7 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 		e.reconcile(ctx, e.machine.tasks(), e.batches)
 		e.flush(ctx)
 	}
-	for len(e.waiting) > 0 { // one by one: a panic leaves the rest to be bounced
-		w := e.waiting[0]
-		e.waiting = e.waiting[1:]
-		e.request(ctx, w.from, w.req)
-	}
-	e.waiting = nil
+	e.drain(ctx)
 }
 
 // recoverState takes what the store has.
@@ -300,7 +302,7 @@ func (e *entity) passivate(ctx actor.Context) {
 	if e.mode == alive {
 		e.expireWatchers()
 	}
-	busy := e.mode != alive || e.flight != nil || e.next != nil || len(e.streams) > 0 || len(e.joiners) > 0 || len(e.runs) > 0
+	busy := e.mode != alive || e.keying || e.flight != nil || e.next != nil || len(e.streams) > 0 || len(e.joiners) > 0 || len(e.runs) > 0
 	if busy || !e.rt.engine.Idle(&e.life) {
 		return
 	}

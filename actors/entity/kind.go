@@ -185,7 +185,7 @@ func (m *state[S, E]) decide(req proto.Message, env Env) (decision, error) {
 	}
 	var d decision
 	if reply != nil {
-		d.reply = encode(reply) // before Apply: a reply may share memory with the state
+		d.reply = encode(messages.Masked(reply)) // before Apply: a reply may share memory with the state
 	}
 	if len(events) > 0 && len(d.reply) > replyLimit {
 		return decision{}, fmt.Errorf("the reply to %s has %d bytes, more than can be remembered", req.ProtoReflect().Descriptor().FullName(), len(d.reply))
@@ -211,7 +211,7 @@ func (m *state[S, E]) apply(d *decision, events []E) {
 		m.behavior.Apply(m.s, e)
 		a := m.behavior.Announce(m.id, m.s, e)
 		for _, i := range a.Items {
-			d.items = append(d.items, encodedItem{i.List, encode(i.Message)})
+			d.items = append(d.items, encodedItem{i.List, encode(messages.Masked(i.Message))})
 		}
 		d.out = append(d.out, a.Out...)
 	}
@@ -230,13 +230,15 @@ func (m *state[S, E]) replay(event []byte, schema uint32) error {
 	return nil
 }
 
-func (m *state[S, E]) tasks() []Task             { return m.behavior.Tasks(m.id, m.s) }
-func (m *state[S, E]) wake() time.Time           { return m.behavior.Wake(m.s) }
-func (m *state[S, E]) view(method string) []byte { return encode(m.behavior.View(m.id, m.s, method)) }
-func (m *state[S, E]) owner() string             { return m.behavior.Owner(m.s) }
-func (m *state[S, E]) message() proto.Message    { return m.s }
-func (m *state[S, E]) encode() []byte            { return encode(m.s) }
-func (m *state[S, E]) decode(data []byte) error  { return proto.Unmarshal(data, m.s) }
+func (m *state[S, E]) tasks() []Task   { return m.behavior.Tasks(m.id, m.s) }
+func (m *state[S, E]) wake() time.Time { return m.behavior.Wake(m.s) }
+func (m *state[S, E]) view(method string) []byte {
+	return encode(messages.Masked(m.behavior.View(m.id, m.s, method)))
+}
+func (m *state[S, E]) owner() string            { return m.behavior.Owner(m.s) }
+func (m *state[S, E]) message() proto.Message   { return m.s }
+func (m *state[S, E]) encode() []byte           { return encode(m.s) }
+func (m *state[S, E]) decode(data []byte) error { return proto.Unmarshal(data, m.s) }
 
 var deterministic = proto.MarshalOptions{Deterministic: true}
 

@@ -51,6 +51,10 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		ctx.Send(from, e.respond(req.GetCall(), messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "this met a bug twice, and is not tried again for an hour")))
 		return
 	}
+	if e.keying || e.lacksKey(req) {
+		e.awaitKey(ctx, from, req)
+		return
+	}
 	if req.GetMethod() == wakeMethod {
 		e.wake(ctx, from, req)
 		return
@@ -133,6 +137,7 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 		e.refuse(ctx, from, req, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%v", err))
 		return
 	}
+	e.sealBody(body)
 	d, err := e.machine.decide(body, e.env(req.GetSubject(), req.GetCommandId()))
 	if m.Internal && len(d.events) == 0 {
 		e.confirm()
@@ -174,6 +179,9 @@ func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known boo
 	sum.Write([]byte(req.GetMethod()))
 	sum.Write([]byte{0})
 	sum.Write(req.GetPayload())
+	if e.box != nil && holdsSealed(messages.ByName(req.GetMethod()), req) {
+		sum.Write(e.box.Taste()) // else the digest, which is kept, would let what is sealed be guessed
+	}
 	digest := sum.Sum(nil)[:16]
 	if c = e.memory.find(req.GetSubject(), id); c != nil {
 		if !slices.Equal(c.GetDigest(), digest) {

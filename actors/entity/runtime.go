@@ -17,6 +17,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -32,6 +33,7 @@ type Config struct {
 	Store persistence.Store
 	// Executors do tasks, by the full name of the task's message.
 	Executors     map[protoreflect.FullName]Executor
+	Keys          *keyring.Ring      // wraps the data keys of entities; nil: nothing can be sealed
 	Domain        clock.Clock        // what kinds see; nil: the real clock
 	Real          clock.Clock        // what guards leases and memory; nil: the real clock
 	Scheduler     schedule.Scheduler // where work runs; nil: goroutines

@@ -155,7 +155,7 @@ func (e *entity) cancel(id string, r *run) {
 }
 
 func (e *entity) spawn(ctx actor.Context, r *run) {
-	w := &worker{rt: e.rt, task: r.task, turn: r.turn, subject: "$" + e.kind.Name + "/" + e.id}
+	w := &worker{rt: e.rt, task: r.task, turn: r.turn, box: e.box, subject: "$" + e.kind.Name + "/" + e.id}
 	r.turn = nil
 	r.pid = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return w },
 		actor.WithDispatcher(e.rt.engine.Dispatcher())))

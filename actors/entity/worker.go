@@ -3,12 +3,14 @@ package entity
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -22,6 +24,7 @@ type worker struct {
 	rt      *Runtime
 	task    Task
 	turn    *turn // given back when the attempt has ended, also if nobody waits for it any more
+	box     *keyring.Box
 	subject string
 	cancel  context.CancelFunc
 }
@@ -95,8 +98,12 @@ func (w *worker) execute(ctx context.Context) (result proto.Message, err error) 
 	if do == nil {
 		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "nobody executes %s", name(w.task))
 	}
+	task, err := opened(w.task.Do, strings.TrimPrefix(w.subject, "$"), w.box)
+	if err != nil {
+		return nil, err
+	}
 	fault.Point(fault.BeforeEffect)
-	result, err = do(ctx, w.task.ID, w.task.Do)
+	result, err = do(ctx, w.task.ID, task)
 	fault.Point(fault.AfterEffect)
 	return result, err
 }

@@ -139,9 +139,13 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	if err != nil {
 		return err
 	}
+	ring, err := openRing(c)
+	if err != nil {
+		return err
+	}
 	now := domain.Now()
 	system, err := actors.Start(ctx, actors.Config{
-		Store: m.store, Domain: domain, Log: m.Log, Executors: executors, Prices: price.Main,
+		Store: m.store, Keys: ring, Domain: domain, Log: m.Log, Executors: executors, Prices: price.Main,
 		// A limit of a step is real time, and the domain's may run faster.
 		Terms:     deployment.Terms{StepLimit: domain.In(stepLimit).Sub(now), CreditGrace: c.Billing.CreditGrace},
 		OnPush:    m.gateway.Hub().Push,

@@ -31,6 +31,7 @@ var (
 	bucketTopics    = []byte("topics")    // a bucket per topic: number → message
 	bucketGroups    = []byte("groups")    // topic and group → number
 	bucketHalted    = []byte("halted")    // entity → why
+	bucketKeys      = []byte("keys")      // entity → wrapped data key
 )
 
 var (
@@ -90,7 +91,7 @@ func create(tx *bbolt.Tx, epoch string) error {
 	if first, _ := tx.Cursor().First(); first != nil {
 		return fmt.Errorf("the file belongs to another program: %w", persistence.ErrCorrupt)
 	}
-	for _, name := range [][]byte{bucketMeta, bucketEntities, bucketSnapshots, bucketWakes, bucketTopics, bucketGroups, bucketHalted} {
+	for _, name := range [][]byte{bucketMeta, bucketEntities, bucketSnapshots, bucketWakes, bucketTopics, bucketGroups, bucketHalted, bucketKeys} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
@@ -112,8 +113,12 @@ func complete(tx *bbolt.Tx, epoch string) error {
 			return fmt.Errorf("the bucket %s is missing: %w", name, persistence.ErrCorrupt)
 		}
 	}
-	_, err := tx.CreateBucketIfNotExists(bucketHalted) // the first files had none
-	return err
+	for _, name := range [][]byte{bucketHalted, bucketKeys} { // the first files had none
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // syncFolder makes the file's own name durable. bbolt syncs only what is inside.

@@ -34,6 +34,7 @@ func (s *Store) Load(ctx context.Context, e persistence.Entity) (persistence.Loa
 			if why := tx.Bucket(bucketHalted).Get(appendEntity(nil, e)); why != nil {
 				l.Halted, err = string(why), nil // whatever else is wrong with it
 			}
+			l.Key = bytes.Clone(tx.Bucket(bucketKeys).Get(appendEntity(nil, e)))
 			return err
 		})
 	}

@@ -16,6 +16,7 @@ type data struct {
 	topics   map[string][]persistence.Message
 	cursors  map[groupTopic]persistence.Position
 	halted   map[persistence.Entity]string // why
+	keys     map[persistence.Entity][]byte // wrapped data keys
 }
 
 type groupTopic struct{ group, topic string }
@@ -31,11 +32,11 @@ type record struct {
 }
 
 func newData() *data {
-	return &data{entities: map[persistence.Entity]*record{}, topics: map[string][]persistence.Message{}, cursors: map[groupTopic]persistence.Position{}, halted: map[persistence.Entity]string{}}
+	return &data{entities: map[persistence.Entity]*record{}, topics: map[string][]persistence.Message{}, cursors: map[groupTopic]persistence.Position{}, halted: map[persistence.Entity]string{}, keys: map[persistence.Entity][]byte{}}
 }
 
 func (d *data) clone() *data {
-	n := &data{entities: make(map[persistence.Entity]*record, len(d.entities)), topics: map[string][]persistence.Message{}, cursors: maps.Clone(d.cursors), halted: maps.Clone(d.halted)}
+	n := &data{entities: make(map[persistence.Entity]*record, len(d.entities)), topics: map[string][]persistence.Message{}, cursors: maps.Clone(d.cursors), halted: maps.Clone(d.halted), keys: maps.Clone(d.keys)}
 	for e, r := range d.entities {
 		c := *r
 		c.snapshots, c.journal, c.lists = slices.Clone(r.snapshots), slices.Clone(r.journal), map[string][]persistence.ListItem{}

@@ -20,7 +20,7 @@ func (s *Store) Load(ctx context.Context, e persistence.Entity) (persistence.Loa
 		return persistence.Loaded{}, fmt.Errorf("load %s: %w", e, err)
 	}
 	defer s.mu.Unlock()
-	l := persistence.Loaded{Halted: s.data.halted[e]}
+	l := persistence.Loaded{Halted: s.data.halted[e], Key: s.data.keys[e]}
 	r := s.data.entities[e]
 	if r == nil {
 		return l, nil

@@ -44,12 +44,17 @@ func checkReopen(t *testing.T, s persistence.Store, reopen Reopen) {
 		t.Errorf("entities %+v", refs)
 	}
 
+	_, err = s.SwapKey(t.Context(), bob, nil, []byte("key"))
+	check(t, err)
 	check(t, s.Halt(t.Context(), bob, "odd"))
 	check(t, s.Halt(t.Context(), ann, "odd"))
 	check(t, s.Clear(t.Context(), bob))
 	epoch = s.Epoch()
 	s = reopen(t, s)
 	mustBeHalted(t, s, "[{user/ann odd}]")
+	if l, err := s.Load(t.Context(), bob); err != nil || string(l.Key) != "key" {
+		t.Errorf("loaded %+v, %v", l, err)
+	}
 	if s.Epoch() != epoch {
 		t.Errorf("epoch %s, was renamed %s", s.Epoch(), epoch)
 	}

@@ -68,6 +68,7 @@ func parts() []part {
 		{"an entity exists from its first event", checkExists},
 		{"entities come in the order of their ids", checkEntities},
 		{"a halted entity waits for a person", checkHalt},
+		{"a data key is swapped for the one that is there", checkKeys},
 		{"racing writers win each version once", checkRace},
 		{"done is called once, also by Close", checkClose},
 		{"a list is paged newest first", checkPage},

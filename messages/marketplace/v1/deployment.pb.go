@@ -264,6 +264,61 @@ func (x *Spec) GetSshPublicKey() string {
 	return ""
 }
 
+// EnvironmentVariable is given to a deployment's machine when it starts.
+type EnvironmentVariable struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value. Who asks for the deployment later is shown "sealed" in its place.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnvironmentVariable) Reset() {
+	*x = EnvironmentVariable{}
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnvironmentVariable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnvironmentVariable) ProtoMessage() {}
+
+func (x *EnvironmentVariable) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnvironmentVariable.ProtoReflect.Descriptor instead.
+func (*EnvironmentVariable) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *EnvironmentVariable) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EnvironmentVariable) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // DeploymentStep is one thing that happened to a deployment.
 type DeploymentStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -279,7 +334,7 @@ type DeploymentStep struct {
 
 func (x *DeploymentStep) Reset() {
 	*x = DeploymentStep{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[1]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -291,7 +346,7 @@ func (x *DeploymentStep) String() string {
 func (*DeploymentStep) ProtoMessage() {}
 
 func (x *DeploymentStep) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[1]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -304,7 +359,7 @@ func (x *DeploymentStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentStep.ProtoReflect.Descriptor instead.
 func (*DeploymentStep) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *DeploymentStep) GetState() DeploymentState {
@@ -364,14 +419,16 @@ type Deployment struct {
 	// What must be added to the owner's credit to leave the grace.
 	AmountToUnlock int64 `protobuf:"varint,16,opt,name=amount_to_unlock,json=amountToUnlock,proto3" json:"amount_to_unlock,omitempty"`
 	// When it was asked for.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// What its machine is given when it starts.
+	Environment   []*EnvironmentVariable `protobuf:"bytes,18,rep,name=environment,proto3" json:"environment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Deployment) Reset() {
 	*x = Deployment{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[2]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +440,7 @@ func (x *Deployment) String() string {
 func (*Deployment) ProtoMessage() {}
 
 func (x *Deployment) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[2]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +453,7 @@ func (x *Deployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deployment.ProtoReflect.Descriptor instead.
 func (*Deployment) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Deployment) GetDeploymentId() string {
@@ -518,6 +575,13 @@ func (x *Deployment) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Deployment) GetEnvironment() []*EnvironmentVariable {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
 // CreateDeploymentRequest asks for a virtual machine.
 type CreateDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -529,13 +593,15 @@ type CreateDeploymentRequest struct {
 	NodeId uint32 `protobuf:"varint,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// The most it may cost per hour, in USD/7. One hour of it is held.
 	MaxHourlyPrice int64 `protobuf:"varint,4,opt,name=max_hourly_price,json=maxHourlyPrice,proto3" json:"max_hourly_price,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the machine is given when it starts: at most 32 variables.
+	Environment   []*EnvironmentVariable `protobuf:"bytes,5,rep,name=environment,proto3" json:"environment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateDeploymentRequest) Reset() {
 	*x = CreateDeploymentRequest{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[3]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +613,7 @@ func (x *CreateDeploymentRequest) String() string {
 func (*CreateDeploymentRequest) ProtoMessage() {}
 
 func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[3]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +626,7 @@ func (x *CreateDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CreateDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateDeploymentRequest) GetName() string {
@@ -591,6 +657,13 @@ func (x *CreateDeploymentRequest) GetMaxHourlyPrice() int64 {
 	return 0
 }
 
+func (x *CreateDeploymentRequest) GetEnvironment() []*EnvironmentVariable {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
 // CreateDeploymentResponse says that the wish is written down.
 type CreateDeploymentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -604,7 +677,7 @@ type CreateDeploymentResponse struct {
 
 func (x *CreateDeploymentResponse) Reset() {
 	*x = CreateDeploymentResponse{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[4]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +689,7 @@ func (x *CreateDeploymentResponse) String() string {
 func (*CreateDeploymentResponse) ProtoMessage() {}
 
 func (x *CreateDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[4]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +702,7 @@ func (x *CreateDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*CreateDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{4}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateDeploymentResponse) GetDeploymentId() string {
@@ -657,7 +730,7 @@ type GetDeploymentRequest struct {
 
 func (x *GetDeploymentRequest) Reset() {
 	*x = GetDeploymentRequest{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[5]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +742,7 @@ func (x *GetDeploymentRequest) String() string {
 func (*GetDeploymentRequest) ProtoMessage() {}
 
 func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[5]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +755,7 @@ func (x *GetDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*GetDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{5}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetDeploymentRequest) GetDeploymentId() string {
@@ -703,7 +776,7 @@ type GetDeploymentResponse struct {
 
 func (x *GetDeploymentResponse) Reset() {
 	*x = GetDeploymentResponse{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[6]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +788,7 @@ func (x *GetDeploymentResponse) String() string {
 func (*GetDeploymentResponse) ProtoMessage() {}
 
 func (x *GetDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[6]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +801,7 @@ func (x *GetDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*GetDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{6}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetDeploymentResponse) GetDeployment() *Deployment {
@@ -749,7 +822,7 @@ type CancelDeploymentRequest struct {
 
 func (x *CancelDeploymentRequest) Reset() {
 	*x = CancelDeploymentRequest{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[7]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +834,7 @@ func (x *CancelDeploymentRequest) String() string {
 func (*CancelDeploymentRequest) ProtoMessage() {}
 
 func (x *CancelDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[7]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +847,7 @@ func (x *CancelDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*CancelDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{7}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CancelDeploymentRequest) GetDeploymentId() string {
@@ -795,7 +868,7 @@ type CancelDeploymentResponse struct {
 
 func (x *CancelDeploymentResponse) Reset() {
 	*x = CancelDeploymentResponse{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[8]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +880,7 @@ func (x *CancelDeploymentResponse) String() string {
 func (*CancelDeploymentResponse) ProtoMessage() {}
 
 func (x *CancelDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[8]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +893,7 @@ func (x *CancelDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*CancelDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{8}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CancelDeploymentResponse) GetState() DeploymentState {
@@ -841,7 +914,7 @@ type WatchDeploymentRequest struct {
 
 func (x *WatchDeploymentRequest) Reset() {
 	*x = WatchDeploymentRequest{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[9]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +926,7 @@ func (x *WatchDeploymentRequest) String() string {
 func (*WatchDeploymentRequest) ProtoMessage() {}
 
 func (x *WatchDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[9]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +939,7 @@ func (x *WatchDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*WatchDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{9}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchDeploymentRequest) GetDeploymentId() string {
@@ -887,7 +960,7 @@ type WatchDeploymentResponse struct {
 
 func (x *WatchDeploymentResponse) Reset() {
 	*x = WatchDeploymentResponse{}
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[10]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +972,7 @@ func (x *WatchDeploymentResponse) String() string {
 func (*WatchDeploymentResponse) ProtoMessage() {}
 
 func (x *WatchDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_deployment_proto_msgTypes[10]
+	mi := &file_marketplace_v1_deployment_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +985,7 @@ func (x *WatchDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*WatchDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{10}
+	return file_marketplace_v1_deployment_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchDeploymentResponse) GetDeployment() *Deployment {
@@ -934,11 +1007,15 @@ const file_marketplace_v1_deployment_proto_rawDesc = "" +
 	"\bdisk_gib\x18\x03 \x01(\rB\v\xbaH\b*\x06\x18\x80\x80\x01(\x01R\adiskGib\x12\x1f\n" +
 	"\vpublic_ipv4\x18\x04 \x01(\bR\n" +
 	"publicIpv4\x12.\n" +
-	"\x0essh_public_key\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\fsshPublicKey\"\x8b\x01\n" +
+	"\x0essh_public_key\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\fsshPublicKey\"\xdf\x01\n" +
+	"\x13EnvironmentVariable\x12\xa3\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x8e\x01\xbaH\x8a\x01\xba\x01\x86\x01\n" +
+	"\bvariable\x12Kmust be 1 to 64 letters, digits and underscores, not beginning with a digit\x1a-this.matches('^[A-Za-z_][A-Za-z0-9_]{0,63}$')R\x04name\x12\"\n" +
+	"\x05value\x18\x02 \x01(\tB\f\xbaH\x05r\x03\x18\x80 \xa0\xbb\x18\x01R\x05value\"\x8b\x01\n" +
 	"\x0eDeploymentStep\x125\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x1f.marketplace.v1.DeploymentStateR\x05state\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xe6\x05\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xad\x06\n" +
 	"\n" +
 	"Deployment\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x12\n" +
@@ -960,13 +1037,15 @@ const file_marketplace_v1_deployment_proto_rawDesc = "" +
 	"\x0egrace_end_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\fgraceEndTime\x12(\n" +
 	"\x10amount_to_unlock\x18\x10 \x01(\x03R\x0eamountToUnlock\x12;\n" +
 	"\vcreate_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xc4\x02\n" +
+	"createTime\x12E\n" +
+	"\venvironment\x18\x12 \x03(\v2#.marketplace.v1.EnvironmentVariableR\venvironment\"\x95\x03\n" +
 	"\x17CreateDeploymentRequest\x12\x9a\x01\n" +
 	"\x04name\x18\x01 \x01(\tB\x85\x01\xbaH\x81\x01\xba\x01~\n" +
 	"\x04name\x12Nmust be 1 to 40 lower-case letters, digits and dashes, beginning with a letter\x1a&this.matches('^[a-z][a-z0-9-]{0,39}$')R\x04name\x120\n" +
 	"\x04spec\x18\x02 \x01(\v2\x14.marketplace.v1.SpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12 \n" +
 	"\anode_id\x18\x03 \x01(\rB\a\xbaH\x04*\x02(\x01R\x06nodeId\x128\n" +
-	"\x10max_hourly_price\x18\x04 \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xd0\xdb\xc3\xf4\x02(\x01R\x0emaxHourlyPrice\"v\n" +
+	"\x10max_hourly_price\x18\x04 \x01(\x03B\x0e\xbaH\v\"\t\x18\x80\xd0\xdb\xc3\xf4\x02(\x01R\x0emaxHourlyPrice\x12O\n" +
+	"\venvironment\x18\x05 \x03(\v2#.marketplace.v1.EnvironmentVariableB\b\xbaH\x05\x92\x01\x02\x10 R\venvironment\"v\n" +
 	"\x18CreateDeploymentResponse\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x125\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x1f.marketplace.v1.DeploymentStateR\x05state\"G\n" +
@@ -1033,51 +1112,54 @@ func file_marketplace_v1_deployment_proto_rawDescGZIP() []byte {
 }
 
 var file_marketplace_v1_deployment_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_marketplace_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_marketplace_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_marketplace_v1_deployment_proto_goTypes = []any{
 	(DeploymentState)(0),             // 0: marketplace.v1.DeploymentState
 	(DeploymentCause)(0),             // 1: marketplace.v1.DeploymentCause
 	(*Spec)(nil),                     // 2: marketplace.v1.Spec
-	(*DeploymentStep)(nil),           // 3: marketplace.v1.DeploymentStep
-	(*Deployment)(nil),               // 4: marketplace.v1.Deployment
-	(*CreateDeploymentRequest)(nil),  // 5: marketplace.v1.CreateDeploymentRequest
-	(*CreateDeploymentResponse)(nil), // 6: marketplace.v1.CreateDeploymentResponse
-	(*GetDeploymentRequest)(nil),     // 7: marketplace.v1.GetDeploymentRequest
-	(*GetDeploymentResponse)(nil),    // 8: marketplace.v1.GetDeploymentResponse
-	(*CancelDeploymentRequest)(nil),  // 9: marketplace.v1.CancelDeploymentRequest
-	(*CancelDeploymentResponse)(nil), // 10: marketplace.v1.CancelDeploymentResponse
-	(*WatchDeploymentRequest)(nil),   // 11: marketplace.v1.WatchDeploymentRequest
-	(*WatchDeploymentResponse)(nil),  // 12: marketplace.v1.WatchDeploymentResponse
-	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(*EnvironmentVariable)(nil),      // 3: marketplace.v1.EnvironmentVariable
+	(*DeploymentStep)(nil),           // 4: marketplace.v1.DeploymentStep
+	(*Deployment)(nil),               // 5: marketplace.v1.Deployment
+	(*CreateDeploymentRequest)(nil),  // 6: marketplace.v1.CreateDeploymentRequest
+	(*CreateDeploymentResponse)(nil), // 7: marketplace.v1.CreateDeploymentResponse
+	(*GetDeploymentRequest)(nil),     // 8: marketplace.v1.GetDeploymentRequest
+	(*GetDeploymentResponse)(nil),    // 9: marketplace.v1.GetDeploymentResponse
+	(*CancelDeploymentRequest)(nil),  // 10: marketplace.v1.CancelDeploymentRequest
+	(*CancelDeploymentResponse)(nil), // 11: marketplace.v1.CancelDeploymentResponse
+	(*WatchDeploymentRequest)(nil),   // 12: marketplace.v1.WatchDeploymentRequest
+	(*WatchDeploymentResponse)(nil),  // 13: marketplace.v1.WatchDeploymentResponse
+	(*timestamppb.Timestamp)(nil),    // 14: google.protobuf.Timestamp
 }
 var file_marketplace_v1_deployment_proto_depIdxs = []int32{
 	0,  // 0: marketplace.v1.DeploymentStep.state:type_name -> marketplace.v1.DeploymentState
-	13, // 1: marketplace.v1.DeploymentStep.time:type_name -> google.protobuf.Timestamp
+	14, // 1: marketplace.v1.DeploymentStep.time:type_name -> google.protobuf.Timestamp
 	2,  // 2: marketplace.v1.Deployment.spec:type_name -> marketplace.v1.Spec
 	0,  // 3: marketplace.v1.Deployment.state:type_name -> marketplace.v1.DeploymentState
 	1,  // 4: marketplace.v1.Deployment.cause:type_name -> marketplace.v1.DeploymentCause
-	3,  // 5: marketplace.v1.Deployment.steps:type_name -> marketplace.v1.DeploymentStep
-	13, // 6: marketplace.v1.Deployment.metered_until_time:type_name -> google.protobuf.Timestamp
-	13, // 7: marketplace.v1.Deployment.grace_end_time:type_name -> google.protobuf.Timestamp
-	13, // 8: marketplace.v1.Deployment.create_time:type_name -> google.protobuf.Timestamp
-	2,  // 9: marketplace.v1.CreateDeploymentRequest.spec:type_name -> marketplace.v1.Spec
-	0,  // 10: marketplace.v1.CreateDeploymentResponse.state:type_name -> marketplace.v1.DeploymentState
-	4,  // 11: marketplace.v1.GetDeploymentResponse.deployment:type_name -> marketplace.v1.Deployment
-	0,  // 12: marketplace.v1.CancelDeploymentResponse.state:type_name -> marketplace.v1.DeploymentState
-	4,  // 13: marketplace.v1.WatchDeploymentResponse.deployment:type_name -> marketplace.v1.Deployment
-	5,  // 14: marketplace.v1.DeploymentService.CreateDeployment:input_type -> marketplace.v1.CreateDeploymentRequest
-	7,  // 15: marketplace.v1.DeploymentService.GetDeployment:input_type -> marketplace.v1.GetDeploymentRequest
-	9,  // 16: marketplace.v1.DeploymentService.CancelDeployment:input_type -> marketplace.v1.CancelDeploymentRequest
-	11, // 17: marketplace.v1.DeploymentService.WatchDeployment:input_type -> marketplace.v1.WatchDeploymentRequest
-	6,  // 18: marketplace.v1.DeploymentService.CreateDeployment:output_type -> marketplace.v1.CreateDeploymentResponse
-	8,  // 19: marketplace.v1.DeploymentService.GetDeployment:output_type -> marketplace.v1.GetDeploymentResponse
-	10, // 20: marketplace.v1.DeploymentService.CancelDeployment:output_type -> marketplace.v1.CancelDeploymentResponse
-	12, // 21: marketplace.v1.DeploymentService.WatchDeployment:output_type -> marketplace.v1.WatchDeploymentResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 5: marketplace.v1.Deployment.steps:type_name -> marketplace.v1.DeploymentStep
+	14, // 6: marketplace.v1.Deployment.metered_until_time:type_name -> google.protobuf.Timestamp
+	14, // 7: marketplace.v1.Deployment.grace_end_time:type_name -> google.protobuf.Timestamp
+	14, // 8: marketplace.v1.Deployment.create_time:type_name -> google.protobuf.Timestamp
+	3,  // 9: marketplace.v1.Deployment.environment:type_name -> marketplace.v1.EnvironmentVariable
+	2,  // 10: marketplace.v1.CreateDeploymentRequest.spec:type_name -> marketplace.v1.Spec
+	3,  // 11: marketplace.v1.CreateDeploymentRequest.environment:type_name -> marketplace.v1.EnvironmentVariable
+	0,  // 12: marketplace.v1.CreateDeploymentResponse.state:type_name -> marketplace.v1.DeploymentState
+	5,  // 13: marketplace.v1.GetDeploymentResponse.deployment:type_name -> marketplace.v1.Deployment
+	0,  // 14: marketplace.v1.CancelDeploymentResponse.state:type_name -> marketplace.v1.DeploymentState
+	5,  // 15: marketplace.v1.WatchDeploymentResponse.deployment:type_name -> marketplace.v1.Deployment
+	6,  // 16: marketplace.v1.DeploymentService.CreateDeployment:input_type -> marketplace.v1.CreateDeploymentRequest
+	8,  // 17: marketplace.v1.DeploymentService.GetDeployment:input_type -> marketplace.v1.GetDeploymentRequest
+	10, // 18: marketplace.v1.DeploymentService.CancelDeployment:input_type -> marketplace.v1.CancelDeploymentRequest
+	12, // 19: marketplace.v1.DeploymentService.WatchDeployment:input_type -> marketplace.v1.WatchDeploymentRequest
+	7,  // 20: marketplace.v1.DeploymentService.CreateDeployment:output_type -> marketplace.v1.CreateDeploymentResponse
+	9,  // 21: marketplace.v1.DeploymentService.GetDeployment:output_type -> marketplace.v1.GetDeploymentResponse
+	11, // 22: marketplace.v1.DeploymentService.CancelDeployment:output_type -> marketplace.v1.CancelDeploymentResponse
+	13, // 23: marketplace.v1.DeploymentService.WatchDeployment:output_type -> marketplace.v1.WatchDeploymentResponse
+	20, // [20:24] is the sub-list for method output_type
+	16, // [16:20] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_v1_deployment_proto_init() }
@@ -1091,7 +1173,7 @@ func file_marketplace_v1_deployment_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_v1_deployment_proto_rawDesc), len(file_marketplace_v1_deployment_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -561,8 +561,10 @@ type DeploymentRequested struct {
 	NodeId uint32 `protobuf:"varint,5,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// The most per hour, in USD/7.
 	MaxHourlyPrice int64 `protobuf:"varint,6,opt,name=max_hourly_price,json=maxHourlyPrice,proto3" json:"max_hourly_price,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What its machine is given when it starts.
+	Environment   []*v1.EnvironmentVariable `protobuf:"bytes,7,rep,name=environment,proto3" json:"environment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeploymentRequested) Reset() {
@@ -635,6 +637,13 @@ func (x *DeploymentRequested) GetMaxHourlyPrice() int64 {
 		return x.MaxHourlyPrice
 	}
 	return 0
+}
+
+func (x *DeploymentRequested) GetEnvironment() []*v1.EnvironmentVariable {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
 }
 
 // CreditHeld says that the user's credit is held.
@@ -1376,14 +1385,15 @@ const file_marketplace_journal_v1_deployment_proto_rawDesc = "" +
 	"\x10credit_rechecked\x18\x0f \x01(\v2'.marketplace.journal.v1.CreditRecheckedH\x00R\x0fcreditRechecked\x12T\n" +
 	"\x10contract_refused\x18\x10 \x01(\v2'.marketplace.journal.v1.ContractRefusedH\x00R\x0fcontractRefused\x12T\n" +
 	"\x10capacity_refused\x18\x11 \x01(\v2'.marketplace.journal.v1.CapacityRefusedH\x00R\x0fcapacityRefusedB\a\n" +
-	"\x05event\"\xd4\x01\n" +
+	"\x05event\"\x9b\x02\n" +
 	"\x13DeploymentRequested\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12(\n" +
 	"\x04spec\x18\x04 \x01(\v2\x14.marketplace.v1.SpecR\x04spec\x12\x17\n" +
 	"\anode_id\x18\x05 \x01(\rR\x06nodeId\x12(\n" +
-	"\x10max_hourly_price\x18\x06 \x01(\x03R\x0emaxHourlyPrice\"V\n" +
+	"\x10max_hourly_price\x18\x06 \x01(\x03R\x0emaxHourlyPrice\x12E\n" +
+	"\venvironment\x18\a \x03(\v2#.marketplace.v1.EnvironmentVariableR\venvironment\"V\n" +
 	"\n" +
 	"CreditHeld\x12H\n" +
 	"\x12step_deadline_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x10stepDeadlineTime\"\xc2\x01\n" +
@@ -1439,29 +1449,30 @@ func file_marketplace_journal_v1_deployment_proto_rawDescGZIP() []byte {
 var file_marketplace_journal_v1_deployment_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_marketplace_journal_v1_deployment_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_marketplace_journal_v1_deployment_proto_goTypes = []any{
-	(Effect)(0),                   // 0: marketplace.journal.v1.Effect
-	(*DeploymentState)(nil),       // 1: marketplace.journal.v1.DeploymentState
-	(*DeploymentEvent)(nil),       // 2: marketplace.journal.v1.DeploymentEvent
-	(*DeploymentRequested)(nil),   // 3: marketplace.journal.v1.DeploymentRequested
-	(*CreditHeld)(nil),            // 4: marketplace.journal.v1.CreditHeld
-	(*CapacityReserved)(nil),      // 5: marketplace.journal.v1.CapacityReserved
-	(*ContractMade)(nil),          // 6: marketplace.journal.v1.ContractMade
-	(*WorkloadStarted)(nil),       // 7: marketplace.journal.v1.WorkloadStarted
-	(*UsageMetered)(nil),          // 8: marketplace.journal.v1.UsageMetered
-	(*StatementSettled)(nil),      // 9: marketplace.journal.v1.StatementSettled
-	(*CreditGraceStarted)(nil),    // 10: marketplace.journal.v1.CreditGraceStarted
-	(*CreditGraceEnded)(nil),      // 11: marketplace.journal.v1.CreditGraceEnded
-	(*EndingStarted)(nil),         // 12: marketplace.journal.v1.EndingStarted
-	(*ContractEnded)(nil),         // 13: marketplace.journal.v1.ContractEnded
-	(*CapacityReleased)(nil),      // 14: marketplace.journal.v1.CapacityReleased
-	(*ContractRefused)(nil),       // 15: marketplace.journal.v1.ContractRefused
-	(*CapacityRefused)(nil),       // 16: marketplace.journal.v1.CapacityRefused
-	(*DeploymentEnded)(nil),       // 17: marketplace.journal.v1.DeploymentEnded
-	(*CreditRechecked)(nil),       // 18: marketplace.journal.v1.CreditRechecked
-	(*v1.Deployment)(nil),         // 19: marketplace.v1.Deployment
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*v1.Spec)(nil),               // 21: marketplace.v1.Spec
-	(v1.DeploymentCause)(0),       // 22: marketplace.v1.DeploymentCause
+	(Effect)(0),                    // 0: marketplace.journal.v1.Effect
+	(*DeploymentState)(nil),        // 1: marketplace.journal.v1.DeploymentState
+	(*DeploymentEvent)(nil),        // 2: marketplace.journal.v1.DeploymentEvent
+	(*DeploymentRequested)(nil),    // 3: marketplace.journal.v1.DeploymentRequested
+	(*CreditHeld)(nil),             // 4: marketplace.journal.v1.CreditHeld
+	(*CapacityReserved)(nil),       // 5: marketplace.journal.v1.CapacityReserved
+	(*ContractMade)(nil),           // 6: marketplace.journal.v1.ContractMade
+	(*WorkloadStarted)(nil),        // 7: marketplace.journal.v1.WorkloadStarted
+	(*UsageMetered)(nil),           // 8: marketplace.journal.v1.UsageMetered
+	(*StatementSettled)(nil),       // 9: marketplace.journal.v1.StatementSettled
+	(*CreditGraceStarted)(nil),     // 10: marketplace.journal.v1.CreditGraceStarted
+	(*CreditGraceEnded)(nil),       // 11: marketplace.journal.v1.CreditGraceEnded
+	(*EndingStarted)(nil),          // 12: marketplace.journal.v1.EndingStarted
+	(*ContractEnded)(nil),          // 13: marketplace.journal.v1.ContractEnded
+	(*CapacityReleased)(nil),       // 14: marketplace.journal.v1.CapacityReleased
+	(*ContractRefused)(nil),        // 15: marketplace.journal.v1.ContractRefused
+	(*CapacityRefused)(nil),        // 16: marketplace.journal.v1.CapacityRefused
+	(*DeploymentEnded)(nil),        // 17: marketplace.journal.v1.DeploymentEnded
+	(*CreditRechecked)(nil),        // 18: marketplace.journal.v1.CreditRechecked
+	(*v1.Deployment)(nil),          // 19: marketplace.v1.Deployment
+	(*timestamppb.Timestamp)(nil),  // 20: google.protobuf.Timestamp
+	(*v1.Spec)(nil),                // 21: marketplace.v1.Spec
+	(*v1.EnvironmentVariable)(nil), // 22: marketplace.v1.EnvironmentVariable
+	(v1.DeploymentCause)(0),        // 23: marketplace.v1.DeploymentCause
 }
 var file_marketplace_journal_v1_deployment_proto_depIdxs = []int32{
 	19, // 0: marketplace.journal.v1.DeploymentState.deployment:type_name -> marketplace.v1.Deployment
@@ -1486,17 +1497,18 @@ var file_marketplace_journal_v1_deployment_proto_depIdxs = []int32{
 	15, // 19: marketplace.journal.v1.DeploymentEvent.contract_refused:type_name -> marketplace.journal.v1.ContractRefused
 	16, // 20: marketplace.journal.v1.DeploymentEvent.capacity_refused:type_name -> marketplace.journal.v1.CapacityRefused
 	21, // 21: marketplace.journal.v1.DeploymentRequested.spec:type_name -> marketplace.v1.Spec
-	20, // 22: marketplace.journal.v1.CreditHeld.step_deadline_time:type_name -> google.protobuf.Timestamp
-	20, // 23: marketplace.journal.v1.CapacityReserved.step_deadline_time:type_name -> google.protobuf.Timestamp
-	20, // 24: marketplace.journal.v1.ContractMade.step_deadline_time:type_name -> google.protobuf.Timestamp
-	20, // 25: marketplace.journal.v1.UsageMetered.metered_until_time:type_name -> google.protobuf.Timestamp
-	20, // 26: marketplace.journal.v1.CreditGraceStarted.grace_end_time:type_name -> google.protobuf.Timestamp
-	22, // 27: marketplace.journal.v1.EndingStarted.cause:type_name -> marketplace.v1.DeploymentCause
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	22, // 22: marketplace.journal.v1.DeploymentRequested.environment:type_name -> marketplace.v1.EnvironmentVariable
+	20, // 23: marketplace.journal.v1.CreditHeld.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 24: marketplace.journal.v1.CapacityReserved.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 25: marketplace.journal.v1.ContractMade.step_deadline_time:type_name -> google.protobuf.Timestamp
+	20, // 26: marketplace.journal.v1.UsageMetered.metered_until_time:type_name -> google.protobuf.Timestamp
+	20, // 27: marketplace.journal.v1.CreditGraceStarted.grace_end_time:type_name -> google.protobuf.Timestamp
+	23, // 28: marketplace.journal.v1.EndingStarted.cause:type_name -> marketplace.v1.DeploymentCause
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_deployment_proto_init() }

@@ -518,7 +518,7 @@ var (
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// The field is encrypted with the data key of its entity before it is written anywhere.
+	// The field, a text, is encrypted with the data key of its entity before it is written anywhere. Only executors of tasks see it.
 	//
 	// optional bool sealed = 50100;
 	E_Sealed = &file_marketplace_options_v1_options_proto_extTypes[3]

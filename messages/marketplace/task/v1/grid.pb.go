@@ -144,7 +144,9 @@ type DeployWorkload struct {
 	// The virtual machine.
 	Spec *v1.Spec `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
 	// Its name.
-	Name          string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	// What it is given when it starts.
+	Environment   []*v1.EnvironmentVariable `protobuf:"bytes,6,rep,name=environment,proto3" json:"environment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +214,13 @@ func (x *DeployWorkload) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *DeployWorkload) GetEnvironment() []*v1.EnvironmentVariable {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
 }
 
 // WorkloadDeployed is the grid's answer to DeployWorkload.
@@ -372,14 +381,15 @@ const file_marketplace_task_v1_grid_proto_rawDesc = "" +
 	"\x04spec\x18\x03 \x01(\v2\x14.marketplace.v1.SpecR\x04spec\"2\n" +
 	"\x0fContractCreated\x12\x1f\n" +
 	"\vcontract_id\x18\x01 \x01(\x04R\n" +
-	"contractId\"\xad\x01\n" +
+	"contractId\"\xf4\x01\n" +
 	"\x0eDeployWorkload\x12#\n" +
 	"\rdeployment_id\x18\x01 \x01(\tR\fdeploymentId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\rR\x06nodeId\x12\x1f\n" +
 	"\vcontract_id\x18\x03 \x01(\x04R\n" +
 	"contractId\x12(\n" +
 	"\x04spec\x18\x04 \x01(\v2\x14.marketplace.v1.SpecR\x04spec\x12\x12\n" +
-	"\x04name\x18\x05 \x01(\tR\x04name\",\n" +
+	"\x04name\x18\x05 \x01(\tR\x04name\x12E\n" +
+	"\venvironment\x18\x06 \x03(\v2#.marketplace.v1.EnvironmentVariableR\venvironment\",\n" +
 	"\x10WorkloadDeployed\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"o\n" +
 	"\x0eCancelContract\x12#\n" +
@@ -403,22 +413,24 @@ func file_marketplace_task_v1_grid_proto_rawDescGZIP() []byte {
 
 var file_marketplace_task_v1_grid_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_marketplace_task_v1_grid_proto_goTypes = []any{
-	(*CreateContract)(nil),    // 0: marketplace.task.v1.CreateContract
-	(*ContractCreated)(nil),   // 1: marketplace.task.v1.ContractCreated
-	(*DeployWorkload)(nil),    // 2: marketplace.task.v1.DeployWorkload
-	(*WorkloadDeployed)(nil),  // 3: marketplace.task.v1.WorkloadDeployed
-	(*CancelContract)(nil),    // 4: marketplace.task.v1.CancelContract
-	(*ContractCancelled)(nil), // 5: marketplace.task.v1.ContractCancelled
-	(*v1.Spec)(nil),           // 6: marketplace.v1.Spec
+	(*CreateContract)(nil),         // 0: marketplace.task.v1.CreateContract
+	(*ContractCreated)(nil),        // 1: marketplace.task.v1.ContractCreated
+	(*DeployWorkload)(nil),         // 2: marketplace.task.v1.DeployWorkload
+	(*WorkloadDeployed)(nil),       // 3: marketplace.task.v1.WorkloadDeployed
+	(*CancelContract)(nil),         // 4: marketplace.task.v1.CancelContract
+	(*ContractCancelled)(nil),      // 5: marketplace.task.v1.ContractCancelled
+	(*v1.Spec)(nil),                // 6: marketplace.v1.Spec
+	(*v1.EnvironmentVariable)(nil), // 7: marketplace.v1.EnvironmentVariable
 }
 var file_marketplace_task_v1_grid_proto_depIdxs = []int32{
 	6, // 0: marketplace.task.v1.CreateContract.spec:type_name -> marketplace.v1.Spec
 	6, // 1: marketplace.task.v1.DeployWorkload.spec:type_name -> marketplace.v1.Spec
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	7, // 2: marketplace.task.v1.DeployWorkload.environment:type_name -> marketplace.v1.EnvironmentVariable
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_task_v1_grid_proto_init() }

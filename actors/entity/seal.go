@@ -1,0 +1,149 @@
+package entity
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+)
+
+// errNoBox says that what is sealed here cannot be opened: its key was deleted,
+// or wrapped with a key that is not configured.
+var errNoBox = errors.New("what is sealed here has no key")
+
+// openBox takes the data key that is stored.
+func (e *entity) openBox(wrapped []byte) {
+	if wrapped == nil {
+		return
+	}
+	if e.rt.Keys == nil {
+		e.rt.Log.Error("ALARM: no key is configured, and there is something sealed", slog.String("entity", e.entity().String()))
+		return
+	}
+	key, err := e.rt.Keys.Unwrap(e.entity().String(), wrapped)
+	if err != nil {
+		e.rt.Log.Error("ALARM: data key not unwrapped", slog.String("entity", e.entity().String()), slog.Any("error", err))
+		return
+	}
+	e.box = keyring.NewBox(key)
+}
+
+// holdsSealed says whether a request holds something to be sealed.
+func holdsSealed(m *messages.Method, req *clusterv1.Request) (found bool) {
+	if m == nil || !m.Seals() {
+		return false
+	}
+	body := m.Request()
+	if proto.Unmarshal(req.GetPayload(), body) != nil {
+		return false // is refused when it is decided
+	}
+	_ = messages.ReplaceSealed(body, func(_ protoreflect.FullName, value string) (string, error) {
+		found = true
+		return value, nil
+	})
+	return found
+}
+
+// lacksKey says whether a request must wait for a data key.
+func (e *entity) lacksKey(req *clusterv1.Request) bool {
+	return e.box == nil && holdsSealed(messages.ByName(req.GetMethod()), req)
+}
+
+// sealName is what a sealed value of this entity is bound to.
+func sealName(entity string, field protoreflect.FullName) string { return entity + "#" + string(field) }
+
+// sealBody seals what is to be sealed of a request, for good.
+func (e *entity) sealBody(body proto.Message) {
+	if e.box == nil {
+		return
+	}
+	who := e.entity().String()
+	_ = messages.ReplaceSealed(body, func(field protoreflect.FullName, value string) (string, error) {
+		return e.box.Seal(sealName(who, field), value), nil
+	})
+}
+
+// opened returns a task as its executor needs it.
+func opened(task proto.Message, who string, box *keyring.Box) (proto.Message, error) {
+	if !messages.CanSeal(task.ProtoReflect().Descriptor()) {
+		return task, nil
+	}
+	task = proto.Clone(task)
+	err := messages.ReplaceSealed(task, func(field protoreflect.FullName, value string) (string, error) {
+		if box == nil {
+			return "", errNoBox
+		}
+		return box.Open(sealName(who, field), value)
+	})
+	return task, err
+}
+
+// keyed is the store's word on a new data key.
+type keyed struct {
+	wrapped []byte
+	err     error
+}
+
+// awaitKey keeps a request until there is a key. Where none can be had, it is
+// refused.
+func (e *entity) awaitKey(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	switch {
+	case len(e.waiting) >= e.rt.GateLimit:
+		e.overloaded(ctx, from, req)
+	case e.keyless && !e.keying:
+		ctx.Send(from, e.respond(req.GetCall(), messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "there is no key to seal this with; an operator must look at this first")))
+	default:
+		e.waiting = append(e.waiting, waiting{from, req})
+		if !e.keying {
+			e.makeKey(ctx)
+		}
+	}
+}
+
+// makeKey has a data key stored. What comes meanwhile waits, in its order.
+func (e *entity) makeKey(ctx actor.Context) {
+	e.keying = true
+	self, root, who := ctx.Self(), ctx.ActorSystem().Root, e.entity()
+	e.rt.Scheduler.Go(func() {
+		if e.rt.Keys == nil {
+			root.Send(self, &keyed{nil, errNoBox})
+			return
+		}
+		limited, cancel := context.WithTimeout(context.Background(), loadTimeout)
+		defer cancel()
+		now, err := e.rt.Store.SwapKey(limited, who, nil, e.rt.Keys.Wrap(who.String(), keyring.NewKey()))
+		root.Send(self, &keyed{now, err})
+	})
+}
+
+// keyed goes on with what has waited.
+func (e *entity) keyed(ctx actor.Context, m *keyed) {
+	e.keying = false
+	if e.mode != alive {
+		return // what waited was bounced
+	}
+	if m.err != nil {
+		e.rt.Log.Error("data key not made", slog.String("entity", e.entity().String()), slog.Any("error", m.err))
+	}
+	e.openBox(m.wrapped)
+	e.keyless = e.box == nil
+	e.drain(ctx)
+	e.keyless = false // who asks later tries again
+}
+
+// drain takes what has waited, one by one: a panic leaves the rest to be bounced.
+func (e *entity) drain(ctx actor.Context) {
+	for len(e.waiting) > 0 && !e.keying {
+		w := e.waiting[0]
+		e.waiting = e.waiting[1:]
+		e.request(ctx, w.from, w.req)
+	}
+}

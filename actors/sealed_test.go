@@ -1,0 +1,141 @@
+package actors_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+)
+
+// secret is what must be found nowhere.
+const secret = "correct horse battery staple"
+
+// newRing returns a ring of one new key.
+func newRing(t *testing.T) *keyring.Ring {
+	t.Helper()
+	ring, err := keyring.New(keyring.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// withSecret asks for a machine that is given something secret.
+func withSecret(value string) *marketplacev1.CreateDeploymentRequest {
+	return &marketplacev1.CreateDeploymentRequest{
+		Name: "web", Spec: spec, NodeId: 7, MaxHourlyPrice: 150_000,
+		Environment: []*marketplacev1.EnvironmentVariable{{Name: "TOKEN", Value: value}, {Name: "EMPTY"}},
+	}
+}
+
+// TestSealed lets nobody but the executor of a task see what is sealed, neither
+// on the way nor in the file, whatever is restarted.
+func TestSealed(t *testing.T) {
+	var may atomic.Bool
+	given, tried := make(chan string, 100), make(chan struct{}, 100)
+	w := newWorld(t)
+	w.stop()
+	w.keys = newRing(t)
+	w.deploy = func(_ context.Context, _ string, do proto.Message) (proto.Message, error) {
+		if d, ok := do.(*taskv1.DeployWorkload); ok && may.Load() {
+			given <- d.GetEnvironment()[0].GetName() + "=" + d.GetEnvironment()[0].GetValue() + " " + d.GetEnvironment()[1].GetValue()
+			return &taskv1.WorkloadDeployed{Address: "100.64.0.1"}, nil
+		}
+		tried <- struct{}{}
+		return nil, errors.New("no answer")
+	}
+	w.start()
+	w.node(7)
+	w.must("cloud-operator/grant-credit", "olga", &marketplacev1.GrantCreditRequest{UserId: "alice", Amount: 3_000_000}, &marketplacev1.GrantCreditResponse{})
+	command, created := messages.NewCommandID(), &marketplacev1.CreateDeploymentResponse{}
+	for range 2 { // the second is answered from memory
+		if err := w.ask("cloud-user/create-deployment", "alice", command, withSecret(secret), created); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := w.ask("cloud-user/create-deployment", "alice", command, withSecret("another"), created)
+	if e, ok := errors.AsType[*messages.Error](err); !ok || messages.ReasonName(e.Reason) != "COMMAND_ID_REUSED" {
+		t.Errorf("another secret under the same command id: %v", err)
+	}
+	<-tried
+	w.stop()
+	may.Store(true)
+	w.start()
+	d := w.until(created.GetDeploymentId(), marketplacev1.DeploymentState_DEPLOYMENT_STATE_RUNNING)
+	if got := <-given; got != "TOKEN="+secret+" " {
+		t.Errorf("the executor is given %q", got)
+	}
+	if v := d.GetEnvironment(); len(v) != 2 || v[0].GetName() != "TOKEN" || v[0].GetValue() != messages.Sealed || v[1].GetValue() != "" {
+		t.Errorf("its owner is shown %v", v)
+	}
+	for len(w.pushes) > 0 {
+		if p := <-w.pushes; bytes.Contains(p.GetFrame().GetPayload(), []byte(secret)) || bytes.Contains(p.GetFrame().GetPayload(), []byte("sealed:")) {
+			t.Error("a push holds the secret")
+		}
+	}
+	file, err := os.ReadFile(w.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(file, []byte(secret)) || !bytes.Contains(file, []byte("sealed:")) {
+		t.Error("the file holds the secret, or no sealed value")
+	}
+}
+
+// TestForgotten opens nothing whose key was deleted, and does all the rest.
+func TestForgotten(t *testing.T) {
+	tried := make(chan struct{}, 100)
+	w := newWorld(t)
+	w.stop()
+	w.keys = newRing(t)
+	w.deploy = func(context.Context, string, proto.Message) (proto.Message, error) {
+		tried <- struct{}{}
+		return nil, errors.New("no answer")
+	}
+	w.start()
+	w.node(7)
+	w.must("cloud-operator/grant-credit", "olga", &marketplacev1.GrantCreditRequest{UserId: "alice", Amount: 3_000_000}, &marketplacev1.GrantCreditResponse{})
+	created := &marketplacev1.CreateDeploymentResponse{}
+	w.must("cloud-user/create-deployment", "alice", withSecret(secret), created)
+	<-tried
+	e := persistence.Entity{Kind: "deployment", ID: created.GetDeploymentId()}
+	l, err := w.store.Load(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.store.SwapKey(t.Context(), e, l.Key, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	for len(tried) > 0 {
+		<-tried
+	}
+	w.start()
+	w.until(created.GetDeploymentId(), marketplacev1.DeploymentState_DEPLOYMENT_STATE_CONTRACTED)
+	w.must("cloud-user/cancel-deployment", "alice", &marketplacev1.CancelDeploymentRequest{DeploymentId: created.GetDeploymentId()}, &marketplacev1.CancelDeploymentResponse{})
+	if d := w.until(created.GetDeploymentId(), marketplacev1.DeploymentState_DEPLOYMENT_STATE_DELETED); d.GetEnvironment()[0].GetValue() != messages.Sealed || len(tried) != 0 {
+		t.Errorf("it is shown as %v, and was tried %d times", d.GetEnvironment(), len(tried))
+	}
+}
+
+// TestNothingToSealWith refuses a secret rather than write it down, and takes
+// what holds none.
+func TestNothingToSealWith(t *testing.T) {
+	w := newWorld(t)
+	err := w.ask("cloud-user/create-deployment", "alice", messages.NewCommandID(), withSecret(secret), &marketplacev1.CreateDeploymentResponse{})
+	if err == nil || !strings.Contains(err.Error(), "ACTOR_UNAVAILABLE: there is no key to seal this with") {
+		t.Errorf("a secret without a key: %v", err)
+	}
+	w.must("cloud-user/create-deployment", "alice", withSecret(""), &marketplacev1.CreateDeploymentResponse{})
+}
