@@ -13,6 +13,7 @@ func production() Config {
 	c.Auth.Issuer = "https://threefold.eu.auth0.com/"
 	c.Grid.ProxyURL = "https://gridproxy.grid.tf"
 	c.Gateway.Hosts = []string{"marketplace.threefold.io"}
+	c.Sealing.KeyFile = "/etc/marketplace/sealing.key"
 	return c
 }
 
@@ -92,6 +93,7 @@ func TestProduction(t *testing.T) {
 		{`grid.proxy_url: "http://gridproxy.grid.tf" must be https`, func(c *Config) { c.Grid.ProxyURL = "http://gridproxy.grid.tf" }},
 		{`grid.proxy_url: "https://127.0.0.1:8093" is on loopback`, func(c *Config) { c.Grid.ProxyURL = "https://127.0.0.1:8093" }},
 		{"gateway.hosts: must be set in production", func(c *Config) { c.Gateway.Hosts = nil }},
+		{"sealing.key_file: must be set in production", func(c *Config) { c.Sealing.KeyFile = "" }},
 		{`gateway.origins: "http://a.example" must be https`, func(c *Config) { c.Gateway.Origins = []string{"http://a.example"} }},
 	} {
 		config := production()
