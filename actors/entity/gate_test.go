@@ -155,6 +155,7 @@ func TestDerivedAtTheSeal(t *testing.T) {
 // TestGateIsBounded refuses what there is no room for, at once, and serves on.
 func TestGateIsBounded(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.GateLimit = 3 })
+	w.account() // it is loaded, where another bound holds
 	w.store.hold()
 	held := []<-chan *clusterv1.Response{w.grant(messages.NewCommandID(), 1, "a"), w.read(), w.read()}
 	for range 3 {

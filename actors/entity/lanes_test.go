@@ -97,7 +97,9 @@ func (w *world) held(user string) int64 {
 // whoever is stopped or cancelled meanwhile.
 func TestNobodyOvertakes(t *testing.T) {
 	var under, worst, done atomic.Int64
+	start := make(chan struct{})
 	w := newWorld(t, executor(func(context.Context, string, proto.Message) (proto.Message, error) {
+		<-start
 		worst.Store(max(worst.Load(), under.Add(1)))
 		defer under.Add(-1)
 		if done.Add(1)%3 == 0 {
@@ -113,6 +115,7 @@ func TestNobodyOvertakes(t *testing.T) {
 			w.refused(w.call("crash", "cloud-operator/grant-credit", "olga", messages.NewCommandID(), bad))
 		}
 	}
+	close(start)
 	eventually(t, "all have ended", func() bool {
 		for n := range users {
 			if w.held(fmt.Sprint("user-", n)) == 0 {

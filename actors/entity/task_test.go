@@ -113,8 +113,8 @@ func TestResultOnItsWay(t *testing.T) {
 		t.Errorf("ended %d times", s.GetHeld())
 	}
 	w.granted(1, "x")
-	if len(a.began) != 0 {
-		t.Error("a task began again whose result was on its way")
+	if n := w.announcedAttempts(who); len(a.began) != 0 || n != 1 {
+		t.Errorf("a task began again whose result was on its way: %d attempts", n)
 	}
 }
 
@@ -154,9 +154,40 @@ func TestCancelledTaskIsNotTriedAgain(t *testing.T) {
 	w.granted(1, cancel)
 	a.end <- func() (proto.Message, error) { return nil, errors.New("no answer") }
 	eventually(t, "nothing runs, so the entity goes", func() bool { return w.engine.Stats().Live == 0 })
-	if s := w.account(); s.GetHeld() != 0 || len(a.began) != 0 {
-		t.Errorf("ended as %v, %d more attempts", s, len(a.began))
+	if s := w.account(); s.GetHeld() != 0 || len(a.began) != 0 || w.announcedAttempts(who) != 1 {
+		t.Errorf("ended as %v, %d more attempts, %d written down", s, len(a.began), w.announcedAttempts(who))
 	}
+}
+
+// TestTaskKeepsItsEntity does not let an entity go while an attempt is under way.
+func TestTaskKeepsItsEntity(t *testing.T) {
+	a := newAttempts()
+	w := newWorld(t, executor(a.run), func(w *world) { w.idle = time.Millisecond })
+	w.granted(1, begin)
+	attempt := within(t, a.began, "an attempt")
+	passed := w.engine.NowMS() + 200
+	eventually(t, "it would be seen to go", func() bool { return w.engine.NowMS() > passed })
+	if attempt.Err() != nil || w.engine.Stats().Live != 1 {
+		t.Error("the entity went, and its attempt was broken off")
+	}
+	a.end <- success
+	w.ended(1)
+}
+
+// TestTasksBesideAWakeUp takes up the tasks of a dead process after the guard's
+// time also where the entity wants to be woken much later.
+func TestTasksBesideAWakeUp(t *testing.T) {
+	a := newAttempts()
+	w := newWorld(t, executor(a.run), func(w *world) { w.config.TaskGuard = time.Minute })
+	w.granted(3600, alarm)
+	w.granted(1, begin)
+	within(t, a.began, "an attempt")
+	w.stop()
+	w.start()
+	w.domain.Advance(time.Minute)
+	within(t, a.began, "an attempt of the new process")
+	a.end <- success
+	w.ended(1)
 }
 
 // TestTasksOfADeadProcess takes up after the guard's time what nobody runs any more.

@@ -128,9 +128,6 @@ func (e *entity) sealStreams(b *batch, version uint64) {
 			e.look(w)
 		}
 	}
-	if version == e.version {
-		return // no events, nothing to push
-	}
 	for name, s := range e.streams {
 		payload := e.framePayload(b, s)
 		if payload == nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -163,4 +164,25 @@ func after(all []note, version uint64) []string {
 		}
 	}
 	return texts
+}
+
+// TestWatchedEntityStays does not let an entity go that somebody watches, and
+// lets it go when nobody has renewed.
+func TestWatchedEntityStays(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.idle, w.config.Lease = time.Millisecond, 300*time.Millisecond })
+	w.granted(1, "a")
+	for range 2 { // the second prolongs the first
+		w.watching(w.watch("cloud-user/watch-account", &clusterv1.Watch{}))
+	}
+	passed := w.engine.NowMS() + 100
+	eventually(t, "it would be seen to go", func() bool { return w.engine.NowMS() > passed })
+	if w.engine.Stats().Live != 1 {
+		t.Fatal("an entity went that was watched")
+	}
+	w.granted(1, "b")
+	eventually(t, "the push", func() bool { return len(w.pushed("cloud-user/watch-account")) > 0 })
+	eventually(t, "the lease has ended, and nobody keeps it", func() bool { return w.engine.Stats().Live == 0 })
+	if n := len(w.pushed("cloud-user/watch-account")); n != 1 {
+		t.Errorf("one process heard %d pushes of one commit", n)
+	}
 }

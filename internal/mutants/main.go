@@ -1,7 +1,6 @@
 // Command mutants takes the rules of the durable actor away, one at a time, and
 // runs the tests: a rule whose absence nobody notices is not tested. Run it from
-// the top of the repository. Nothing is changed there: the compiler is given the
-// changed file in place of the real one.
+// the top of the repository. Nothing is changed there: it works on a copy.
 package main
 
 import (
@@ -53,6 +52,9 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
+	if err := copyTo(folder); err != nil {
+		return err
+	}
 	out := os.Stdout
 	_, _ = fmt.Fprintln(out, "| rule | noticed by |\n|---|---|")
 	var survived []string
@@ -60,11 +62,14 @@ func run(ctx context.Context, only string) error {
 		if !choose.MatchString(m.rule) {
 			continue
 		}
-		overlay, err := m.write(folder)
+		undo, err := m.apply(folder)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.rule, err)
 		}
-		noticed, err := notice(ctx, overlay)
+		noticed, err := notice(ctx, folder)
+		if err := undo(); err != nil {
+			return err
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -83,36 +88,51 @@ func run(ctx context.Context, only string) error {
 	return nil
 }
 
-// write makes the changed file, and what tells the compiler of it.
-func (m mutant) write(folder string) (string, error) {
-	text, err := os.ReadFile(m.file)
+// copied is what the tests need of the repository.
+var copied = []string{"actors", "internal", "messages", "persistence"}
+
+// copyTo copies what the tests need.
+func copyTo(folder string) error {
+	for _, part := range copied {
+		if err := os.CopyFS(filepath.Join(folder, part), os.DirFS(part)); err != nil {
+			return err
+		}
+	}
+	for _, file := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Clean(file))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(folder, file), text, 0o600); err != nil { //nolint:gosec // a folder of our own
+			return err
+		}
+	}
+	return nil
+}
+
+// apply takes the rule away in the copy; undo brings it back.
+func (m mutant) apply(folder string) (undo func() error, err error) {
+	text, err := os.ReadFile(filepath.Clean(m.file))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if n := strings.Count(string(text), m.was); n != 1 {
-		return "", fmt.Errorf("what is to change occurs %d times in %s", n, m.file)
+		return nil, fmt.Errorf("what is to change occurs %d times in %s", n, m.file)
 	}
-	original, err := filepath.Abs(m.file)
-	if err != nil {
-		return "", err
-	}
-	changed, overlay := filepath.Join(folder, "changed.go"), filepath.Join(folder, "overlay.json")
-	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.was, m.is, 1)), 0o600); err != nil { //nolint:gosec // a folder of our own
-		return "", err
-	}
-	return overlay, os.WriteFile(overlay, fmt.Appendf(nil, `{"Replace": {%q: %q}}`, original, changed), 0o600)
+	file := filepath.Join(folder, m.file)
+	undo = func() error { return os.WriteFile(file, text, 0o600) }                                //nolint:gosec // a folder of our own
+	return undo, os.WriteFile(file, []byte(strings.Replace(string(text), m.was, m.is, 1)), 0o600) //nolint:gosec // a folder of our own
 }
 
 var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)|panic: (test timed out)`)
 
 // notice runs the suites and returns the first test that fails; "" when none does.
-func notice(ctx context.Context, overlay string) (string, error) {
-	if out, err := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "./...").CombinedOutput(); err != nil { //nolint:gosec // our own arguments
+func notice(ctx context.Context, folder string) (string, error) {
+	if out, err := command(ctx, folder, "build", "./actors/...", "./persistence/..."); err != nil {
 		return "", fmt.Errorf("it does not compile: %s", out)
 	}
 	for _, suite := range suites {
-		args := append([]string{"test", "-overlay", overlay, "-failfast", "-count=1"}, suite...)
-		out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput() //nolint:gosec // our own arguments
+		out, err := command(ctx, folder, append([]string{"test", "-failfast", "-count=1"}, suite...)...)
 		if _, failed := errors.AsType[*exec.ExitError](err); !failed {
 			if err != nil {
 				return "", err
@@ -129,4 +149,11 @@ func notice(ctx context.Context, overlay string) (string, error) {
 		return string(found[1]) + string(found[2]), nil
 	}
 	return "", nil
+}
+
+// command runs the go command in a folder.
+func command(ctx context.Context, folder string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // our own arguments
+	cmd.Dir = folder
+	return cmd.CombinedOutput()
 }

@@ -103,16 +103,12 @@ var mutants = []mutant{
 		"	if b.commit.Events != nil {\n		e.version++", "	if b.commit.Events != nil || b.commit.Snapshot != nil || true {\n		e.version++",
 	},
 	{
-		"a commit without events pushes nothing", watchGo,
-		"	if version == e.version {\n		return // no events, nothing to push\n	}", "	if false {\n		return\n	}",
-	},
-	{
 		"a view that has not changed is not pushed", watchGo,
 		"	if d == s.digest {", "	if false {",
 	},
 	{
-		"a snapshot is cut at its version", commitGo,
-		"	if passivating || e.since+1 >= e.rt.SnapshotEvery {", "	if e.since += 0; passivating || e.since+1 >= e.rt.SnapshotEvery || e.flight == nil {",
+		"a snapshot is cut at its version", entityGo,
+		"		if m.b == e.flight && e.mode == alive {\n", "		if m.b == e.flight && e.mode == alive {\n			if m.b.commit.Snapshot != nil {\n				m.b.commit.Snapshot = e.snapshot()\n			}\n",
 	},
 	{
 		"a snapshot holds the commands that are remembered", commitGo,
@@ -257,10 +253,6 @@ var mutants = []mutant{
 	{
 		"what is watched is not passivated", entityGo,
 		"len(e.streams) > 0 || len(e.joiners)", "len(e.joiners)",
-	},
-	{
-		"a request keeps an entity that was about to go", requestGo,
-		"	e.leaving = false\n	e.life.Touch(now)", "	e.life.Touch(now)",
 	},
 	{
 		"a wake-up keeps an entity that was about to go", requestGo,
