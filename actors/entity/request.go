@@ -11,7 +11,6 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/threefoldtech/cloud-marketplace/actors/engine"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
@@ -39,8 +38,7 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		ctx.Send(from, e.respond(req.GetCall(), e.barred))
 		return
 	case gone:
-		engine.Bounce(ctx, from, req.GetCall())
-		return
+		return // it is bounced by the mailbox
 	case alive:
 	}
 	now := e.rt.engine.NowMS()

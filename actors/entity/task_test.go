@@ -159,14 +159,21 @@ func TestCancelledTaskIsNotTriedAgain(t *testing.T) {
 	}
 }
 
+// swept waits until whoever is idle was asked to go.
+func (w *world) swept() {
+	w.t.Helper()
+	passed := w.engine.NowMS() + 2500
+	eventually(w.t, "the idle were asked to go", func() bool { return w.engine.NowMS() > passed })
+}
+
 // TestTaskKeepsItsEntity does not let an entity go while an attempt is under way.
 func TestTaskKeepsItsEntity(t *testing.T) {
+	t.Parallel()
 	a := newAttempts()
 	w := newWorld(t, executor(a.run), func(w *world) { w.idle = time.Millisecond })
 	w.granted(1, begin)
 	attempt := within(t, a.began, "an attempt")
-	passed := w.engine.NowMS() + 200
-	eventually(t, "it would be seen to go", func() bool { return w.engine.NowMS() > passed })
+	w.swept()
 	if attempt.Err() != nil || w.engine.Stats().Live != 1 {
 		t.Error("the entity went, and its attempt was broken off")
 	}

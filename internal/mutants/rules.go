@@ -63,8 +63,8 @@ var mutants = []mutant{
 		"			engine.Bounce(ctx, o.to, o.call())", "			_ = o",
 	},
 	{
-		"what a stopped actor still gets is bounced", requestGo,
-		"		engine.Bounce(ctx, from, req.GetCall())\n		return\n	case alive:", "		_ = engine.Bounce\n		return\n	case alive:",
+		"what a stopped actor still gets is bounced", "actors/engine/mailbox.go",
+		"	if !l.stopped.Load() {\n", "	if true {\n",
 	},
 	{
 		"a bounced call is asked again", callGo,
