@@ -16,6 +16,7 @@ import (
 type grid struct {
 	sim       *simulation
 	contracts map[string]bool // whether the contract is there; absent: it never was
+	orphans   map[string]bool // made in a time that a backup undid, and not asked for since
 }
 
 var errNoAnswer = errors.New("the grid does not answer")
@@ -43,6 +44,9 @@ func (g *grid) do(task proto.Message) (proto.Message, error) {
 }
 
 func (g *grid) effect(task proto.Message) proto.Message {
+	if t, ok := task.(interface{ GetDeploymentId() string }); ok {
+		delete(g.orphans, t.GetDeploymentId())
+	}
 	switch t := task.(type) {
 	case *taskv1.CreateContract:
 		if there, known := g.contracts[t.GetDeploymentId()]; known && !there {
@@ -69,6 +73,7 @@ type reader struct {
 	id      string
 	at      *process
 	joined  bool
+	epoch   string
 	version uint64
 	asked   int // numbers the questions; the answer to an old one is nothing
 	heard   []proto.Message
@@ -76,7 +81,7 @@ type reader struct {
 
 // read begins to hear a stream.
 func (s *simulation) read(path, id string) *reader {
-	r := &reader{sim: s, method: messages.ByPath(path), id: id, at: s.somewhere()}
+	r := &reader{sim: s, method: messages.ByPath(path), id: id, at: s.somewhere(), epoch: s.store.Epoch()}
 	s.readers = append(s.readers, r)
 	r.watch()
 	return r
@@ -92,10 +97,14 @@ func (r *reader) move() {
 func (r *reader) watch() {
 	r.asked++
 	question, at := r.asked, r.at
-	payload, _ := proto.Marshal(&clusterv1.Watch{Resume: r.joined, Epoch: "e", Version: r.version, Renewal: r.joined})
+	payload, _ := proto.Marshal(&clusterv1.Watch{Resume: r.joined, Epoch: r.epoch, Version: r.version, Renewal: r.joined})
 	at.engine.Call(&clusterv1.Request{Kind: r.method.Actor, Id: r.id, Method: r.method.Name, Payload: payload, Subject: "$gateway"}, patience, func(resp *clusterv1.Response) {
 		w := &clusterv1.Watching{}
 		if question != r.asked || at.dead || resp.GetError() != nil || proto.Unmarshal(resp.GetPayload(), w) != nil {
+			return
+		}
+		if r.joined && w.GetEpoch() != r.epoch {
+			r.anew(w)
 			return
 		}
 		if r.joined && !w.GetRecovered() {
@@ -115,13 +124,23 @@ func (r *reader) watch() {
 	})
 }
 
+// anew begins from the beginning of another history.
+func (r *reader) anew(w *clusterv1.Watching) {
+	r.sim.stats["streams begun anew"]++
+	if w.GetRecovered() {
+		r.sim.fail("%s of %s is continued from %s in %s", r.method.Path, r.id, r.epoch, w.GetEpoch())
+	}
+	r.epoch, r.version, r.heard = w.GetEpoch(), 0, nil
+	r.watch()
+}
+
 // hear takes a push that follows, and asks for one that does not.
 func (r *reader) hear(m *clusterv1.Push) {
 	if m.GetMethod() != r.method.Name || m.GetId() != r.id || !r.joined {
 		return
 	}
 	f := m.GetFrame()
-	if f == nil || f.GetPrevious() > r.version {
+	if f == nil || m.GetEpoch() != r.epoch || f.GetPrevious() > r.version {
 		r.sim.stats["gaps healed"]++
 		r.watch()
 		return

@@ -34,7 +34,8 @@ type intent struct {
 	reply   []byte          // the answer, once it came
 	refused *messages.Error // or why not
 	done    bool
-	open    int // copies that may yet be decided
+	open    int       // copies that may yet be decided
+	at      time.Time // when the answer came
 }
 
 const (
@@ -108,7 +109,7 @@ func (p *people) answered(i *intent, r *clusterv1.Response) {
 			e.Reason == marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REUSED:
 			p.sim.fail("%s %s is answered with %v", i.method.Path, i.id, e)
 		default:
-			i.done, i.refused = true, e
+			i.done, i.refused, i.at = true, e, p.sim.time.Now()
 			p.sim.say("%s %s is refused: %v", i.method.Path, i.id, e)
 		}
 		return
@@ -119,7 +120,21 @@ func (p *people) answered(i *intent, r *clusterv1.Response) {
 	if i.refused != nil {
 		p.sim.fail("%s %s was refused and then done", i.method.Path, i.id)
 	}
+	if !i.done {
+		i.at = p.sim.time.Now()
+	}
 	i.done, i.reply = true, append([]byte{}, r.GetPayload()...)
+}
+
+// askAnew asks again for whatever was answered after a moment, or not at all.
+func (p *people) askAnew(after time.Time) {
+	for _, i := range p.intents {
+		if i.done && i.at.Before(after) {
+			continue
+		}
+		i.done, i.reply, i.refused = false, nil, nil
+		p.ask(i)
+	}
 }
 
 func user(n int) string { return fmt.Sprintf("user-%d", n) }

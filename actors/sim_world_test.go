@@ -96,7 +96,7 @@ func newSimulation(seed uint64, traced bool, rhythm rhythm) *simulation {
 		s.kinds[k.Name] = k
 	}
 	s.store = memstore.New(memstore.Options{Epoch: "e", Clock: t, Fault: s.fault, Schedule: s.storeStep})
-	s.grid = grid{sim: s, contracts: map[string]bool{}}
+	s.grid = grid{sim: s, contracts: map[string]bool{}, orphans: map[string]bool{}}
 	s.people = people{sim: s}
 	s.spawn()
 	return s
@@ -127,8 +127,15 @@ func (s *simulation) fault(c *persistence.Commit) memstore.Fault {
 	return memstore.None
 }
 
-// storeStep runs a step of the store, mostly soon and sometimes much later.
-func (s *simulation) storeStep(step func()) {
+// storeStep runs a step of the store, mostly soon and sometimes much later. What
+// was on its way when a backup was brought back is lost.
+func (s *simulation) storeStep(do func()) {
+	epoch := s.store.Epoch()
+	step := func() {
+		if s.store.Epoch() == epoch {
+			do()
+		}
+	}
 	switch {
 	case s.calm || s.rand.IntN(10) > 0:
 		s.time.Go(step)
@@ -176,6 +183,36 @@ func (p *process) push(m *clusterv1.Push) {
 			r.hear(m)
 		}
 	}
+}
+
+// restore brings a backup back some time after it was made. All processes are
+// gone by then; the grid knows what it knows, and people ask again for whatever
+// they were promised since.
+func (s *simulation) restore() {
+	s.time.After(time.Duration(2000+s.rand.IntN(8000))*time.Millisecond, func() {
+		backup, made := s.store.Copy(), s.time.Now()
+		s.say("a backup is made")
+		s.time.After(time.Duration(s.rand.IntN(6000))*time.Millisecond, func() {
+			s.stats["backups brought back"]++
+			s.say("the backup is brought back")
+			for _, p := range s.process {
+				p.dead = true
+			}
+			s.store.Restore(backup, "after")
+			for id, there := range s.grid.contracts {
+				if there {
+					s.grid.orphans[id] = true // who comes back may not know of it
+				} else {
+					delete(s.grid.contracts, id) // it may be asked for again
+				}
+			}
+			s.spawn()
+			for _, r := range s.readers {
+				r.move()
+			}
+			s.people.askAnew(made)
+		})
+	})
 }
 
 // replace starts another process and kills the old one in the middle of whatever

@@ -3,8 +3,11 @@ package actors_test
 import (
 	"flag"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +28,9 @@ func play(seed uint64, traced bool, rhythm rhythm) *simulation {
 	for n := range simUsers {
 		s.read("cloud-user/watch-account", user(n))
 		s.read("cloud-user/watch-notifications", user(n))
+	}
+	if s.rand.IntN(3) == 0 {
+		s.restore()
 	}
 	s.run(20*time.Second, func() {
 		if s.rand.IntN(4) == 0 {
@@ -48,6 +54,46 @@ func play(seed uint64, traced bool, rhythm rhythm) *simulation {
 	return s
 }
 
+// playAll plays the seeds from 1 to the last, one on each processor at a time.
+// It returns what happened how often, and the first seed that went wrong, or 0.
+func playAll(last uint64) (totals map[string]int, failed uint64) {
+	var next atomic.Uint64
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	totals = map[string]int{}
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for seed := next.Add(1); seed <= last; seed = next.Add(1) {
+				s := play(seed, false, often)
+				mu.Lock()
+				s.count(totals)
+				if len(s.wrong) > 0 && (failed == 0 || seed < failed) {
+					failed = seed
+					next.Store(last) // those under way may be earlier ones
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return totals, failed
+}
+
+// count adds what happened to totals.
+func (s *simulation) count(totals map[string]int) {
+	for what, n := range s.stats {
+		totals[what] += n
+	}
+	totals["steps"] += s.steps
+	totals["intents"] += len(s.people.intents)
+	for _, p := range s.process {
+		st := p.runtime.Stats()
+		totals["owners fenced"] += int(st.Fenced)
+		totals["commands answered from memory"] += int(st.Repeats)
+		totals["commits"] += int(st.Commits)
+	}
+}
+
 // TestSimulation plays seeds of a world in which everything goes wrong, and
 // holds the books, the grid and the streams to what must be so.
 func TestSimulation(t *testing.T) {
@@ -59,24 +105,10 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	totals := map[string]int{}
-	for seed := range uint64(*allSeeds) {
-		s := play(seed+1, false, often)
-		if len(s.wrong) > 0 {
-			trace := play(seed+1, true, often).trace
-			t.Fatalf("seed %d: %v\nplay it again: go test ./actors -run TestSimulation -seed %d -v\n…\n%s", s.seed, s.wrong[0], s.seed, strings.Join(trace[max(0, len(trace)-60):], "\n"))
-		}
-		for what, n := range s.stats {
-			totals[what] += n
-		}
-		totals["steps"] += s.steps
-		totals["intents"] += len(s.people.intents)
-		for _, p := range s.process {
-			st := p.runtime.Stats()
-			totals["owners fenced"] += int(st.Fenced)
-			totals["commands answered from memory"] += int(st.Repeats)
-			totals["commits"] += int(st.Commits)
-		}
+	totals, failed := playAll(uint64(*allSeeds))
+	if failed != 0 {
+		again := play(failed, true, often)
+		t.Fatalf("seed %d: %v\nplay it again: go test ./actors -run TestSimulation -seed %d -v\n…\n%s", failed, again.wrong, failed, strings.Join(again.trace[max(0, len(again.trace)-60):], "\n"))
 	}
 	var lines []string
 	for what, n := range totals {
