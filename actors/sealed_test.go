@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
+	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -90,6 +94,43 @@ func TestSealed(t *testing.T) {
 	}
 	if bytes.Contains(file, []byte(secret)) || !bytes.Contains(file, []byte("sealed:")) {
 		t.Error("the file holds the secret, or no sealed value")
+	}
+}
+
+// TestSealedKeepsItsPlace decides what was asked in its order, also when the
+// first of it had to wait for a key.
+func TestSealedKeepsItsPlace(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	w.keys = newRing(t)
+	w.start()
+	w.node(7)
+	for range 20 {
+		command := messages.NewCommandID()
+		id := messages.NewID("alice", command)
+		var wait sync.WaitGroup
+		failed := make(chan error, 3)
+		ask := func(path, command string, req proto.Message) { // the call leaves at once, its answer comes later
+			m := messages.ByPath(path)
+			payload, err := proto.Marshal(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wait.Add(1)
+			w.system.Call(&clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: payload, Subject: "alice", CommandId: command}, 10*time.Second, func(r *clusterv1.Response) {
+				if r.GetError() != nil {
+					failed <- fmt.Errorf("%s: %w", path, messages.FromStatus(r.GetError()))
+				}
+				wait.Done()
+			})
+		}
+		ask("cloud-user/create-deployment", command, withSecret(secret))
+		ask("cloud-user/deployment-detail", "", &marketplacev1.GetDeploymentRequest{DeploymentId: id})
+		ask("cloud-user/cancel-deployment", messages.NewCommandID(), &marketplacev1.CancelDeploymentRequest{DeploymentId: id})
+		wait.Wait()
+		if len(failed) > 0 {
+			t.Fatal(<-failed)
+		}
 	}
 }
 

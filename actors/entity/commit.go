@@ -2,6 +2,7 @@ package entity
 
 import (
 	"errors"
+	"hash/crc32"
 	"log/slog"
 	"strconv"
 	"time"
@@ -150,7 +151,20 @@ func (e *entity) nextWake(tasks []Task) time.Time {
 
 func (e *entity) snapshot() []byte {
 	e.memory.expire(e.rt.Real.Now())
-	return encode(&journalv1.Snapshot{State: e.machine.encode(), Commands: e.memory.snapshot(), TimeMs: e.lastMS, Schema: messages.Schema})
+	s := &journalv1.Snapshot{State: e.machine.encode(), Commands: e.memory.snapshot(), TimeMs: e.lastMS, Schema: messages.Schema}
+	s.Checksum = checksum(s)
+	return encode(s)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum is the CRC-32C of a snapshot without its checksum.
+func checksum(s *journalv1.Snapshot) uint32 {
+	was := s.GetChecksum()
+	s.Checksum = 0
+	sum := crc32.Checksum(encode(s), castagnoli)
+	s.Checksum = was
+	return sum
 }
 
 func (e *entity) submit(ctx actor.Context) {

@@ -1,6 +1,7 @@
 package entity_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -33,20 +34,24 @@ func TestDamagedSnapshot(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config.SnapshotEvery = 3 })
 	w.granted(1, "a")
 	w.granted(2, "b")
-	w.put(&persistence.Commit{Snapshot: []byte("not a snapshot")})
-	w.restart()
-	if a := w.account(); a.GetCredit() != 3 || w.runtime.Stats().Damaged != 1 {
-		t.Errorf("without a good snapshot the credit is %d, not 3; %d damaged", a.GetCredit(), w.runtime.Stats().Damaged)
+	empty, err := proto.Marshal(&journalv1.Snapshot{Schema: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"not a snapshot", "", string(empty)} { // each takes the place of the one before
+		w.put(&persistence.Commit{Snapshot: []byte(bad)})
+		w.restart()
+		if a := w.account(); a.GetCredit() != 3 || w.runtime.Stats().Damaged != 1 {
+			t.Errorf("from the snapshot %q the credit is %d, not 3; %d damaged", bad, a.GetCredit(), w.runtime.Stats().Damaged)
+		}
 	}
 	w.granted(3, "c") // a snapshot of its own
 	if l := w.stored(); len(l.Snapshots) != 2 || l.Snapshots[1].Version != 3 {
 		t.Fatalf("snapshots %v", l.Snapshots)
 	}
 	w.granted(4, "d")
-	state, err := proto.Marshal(&journalv1.Snapshot{State: []byte{0xff}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	state := bytes.Clone(w.stored().Snapshots[1].Data)
+	state[len(state)/2] ^= 1
 	w.put(&persistence.Commit{Snapshot: state})
 	w.restart()
 	if a := w.account(); a.GetCredit() != 10 || w.runtime.Stats().Damaged != 1 || w.runtime.Stats().Lost != 0 {

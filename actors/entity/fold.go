@@ -95,6 +95,9 @@ func (f *folded) snapshot(s persistence.Snapshot) error {
 	if err := proto.Unmarshal(s.Data, snap); err != nil {
 		return fmt.Errorf("%w: %w", errSnapshot, err)
 	}
+	if !intact(snap) {
+		return fmt.Errorf("%w: it is not what was written", errSnapshot)
+	}
 	if err := f.machine.decode(snap.GetState()); err != nil {
 		return fmt.Errorf("%w: %w", errSnapshot, err)
 	}
@@ -104,6 +107,18 @@ func (f *folded) snapshot(s persistence.Snapshot) error {
 	f.memory.restore(snap.GetCommands())
 	f.version, f.lastMS = s.Version, snap.GetTimeMs()
 	return nil
+}
+
+// intact says whether a snapshot is what was written. The first had no checksum,
+// but a state; how later versions make theirs is not known here.
+func intact(s *journalv1.Snapshot) bool {
+	switch schema := s.GetSchema(); {
+	case schema == 0:
+		return len(s.GetState()) > 0
+	case schema <= messages.Schema:
+		return s.GetChecksum() == checksum(s)
+	}
+	return true
 }
 
 func (f *folded) record(r persistence.Record) error {

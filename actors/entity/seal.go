@@ -143,6 +143,10 @@ func (e *entity) keyed(ctx actor.Context, m *keyed) {
 func (e *entity) drain(ctx actor.Context) {
 	for len(e.waiting) > 0 && !e.keying {
 		w := e.waiting[0]
+		if e.mode == alive && !e.keyless && e.lacksKey(w.req) {
+			e.makeKey(ctx) // it stays the first
+			return
+		}
 		e.waiting = e.waiting[1:]
 		e.request(ctx, w.from, w.req)
 	}

@@ -34,6 +34,8 @@ func (user) TransferCredit(s *state, req *marketplacev1.TransferCreditRequest, e
 	}
 	r := runwayOf(s)
 	switch {
+	case !messages.ValidID(req.GetToUserId()): // else it would be held for somebody whom nobody can be
+		return nil, nil, messages.RefuseField("toUserId", `must be an id of 1 to 128 visible characters, without "/" and "$"`)
 	case req.GetToUserId() == env.ID:
 		return nil, nil, messages.RefuseField("toUserId", "must be another user")
 	case open >= maxTransfers:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -41,7 +42,7 @@ func (m *Main) clearHalted(w http.ResponseWriter, r *http.Request) {
 		if h.Entity != e {
 			continue
 		}
-		if err := m.store.Clear(r.Context(), e); err != nil {
+		if err := m.store.Clear(context.WithoutCancel(r.Context()), e); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}

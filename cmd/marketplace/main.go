@@ -50,7 +50,7 @@ func command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); see configs/")
-	root.AddCommand(serveCommand(&file), demoCommand(&file), rekeyCommand(&file), forgetCommand(&file))
+	root.AddCommand(serveCommand(&file), demoCommand(&file), rekeyCommand(&file), forgetCommand(&file), compactCommand(&file))
 	return root
 }
 

@@ -87,8 +87,10 @@ func readKey(file string) ([]byte, error) {
 	return key, nil
 }
 
-// offline opens the store of a configuration, which no server may run on meanwhile.
-func offline(file string, do func(configs.Config, *boltstore.Store) error) (err error) {
+// offline opens the store of a configuration, which no server may run on
+// meanwhile, and writes it anew afterwards: what was deleted is then not in the
+// file any more.
+func offline(file string, do func(configs.Config, *boltstore.Store) error) error {
 	c, err := configs.Load(file, os.Environ())
 	if err != nil {
 		return err
@@ -101,8 +103,21 @@ func offline(file string, do func(configs.Config, *boltstore.Store) error) (err 
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	return do(c, store)
+	if err := errors.Join(do(c, store), store.Close()); err != nil {
+		return err
+	}
+	return boltstore.Compact(path)
+}
+
+// compactCommand writes the store anew.
+func compactCommand(file *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "compact", Short: "Write the store anew, without what was deleted or replaced", Args: cobra.NoArgs,
+		Long: "Writes the store anew, without what was deleted or replaced, and puts it in place of the old file. Stop the server first.",
+		RunE: func(*cobra.Command, []string) error {
+			return offline(*file, func(configs.Config, *boltstore.Store) error { return nil })
+		},
+	}
 }
 
 // rekeyCommand wraps every data key anew.
@@ -159,7 +174,7 @@ func forgetCommand(file *string) *cobra.Command {
 	return &cobra.Command{
 		Use: "forget USER", Short: "Delete the keys of an account and its deployments, so that nobody can open what is sealed there", Args: cobra.ExactArgs(1),
 		Long: "Deletes the keys of an account and of its deployments. What is sealed there cannot be opened any more, by nobody and\n" +
-			"for ever, but from a backup of the store; the books and the rest of the journal stay. Stop the server first.",
+			"for ever, but from a copy of the old file, such as a backup; the books and the rest of the journal stay. Stop the server first.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return offline(*file, func(_ configs.Config, store *boltstore.Store) error {
 				deleted, err := forget(cmd.Context(), store, args[0])
@@ -211,6 +226,9 @@ func belongs(ctx context.Context, store persistence.Store, deployments *entity.K
 	l, err := store.Load(ctx, e)
 	if err != nil {
 		return false, err
+	}
+	if l.Version == 0 && l.Halted != "" {
+		return false, errors.New(l.Halted)
 	}
 	state, err := entity.Replay(deployments, e.ID, l)
 	if err != nil {

@@ -35,16 +35,17 @@ func (s *Store) Clear(ctx context.Context, e persistence.Entity) error {
 	if err == nil {
 		epoch := rand.Text()
 		cleared := false
-		err = s.write(ctx, func(c *change) (refused, err error) {
+		err = s.writeThen(ctx, func(c *change) (refused, err error) {
 			key := appendEntity(nil, e)
 			if cleared = c.halted.Get(key) != nil; !cleared {
 				return nil, nil
 			}
 			return nil, errors.Join(c.halted.Delete(key), c.halted.Tx().Bucket(bucketMeta).Put(keyEpoch, []byte(epoch)))
+		}, func() {
+			if cleared {
+				s.epoch.Store(epoch)
+			}
 		})
-		if err == nil && cleared {
-			s.epoch.Store(epoch)
-		}
 	}
 	if err != nil {
 		return fmt.Errorf("clear %s: %w", e, err)

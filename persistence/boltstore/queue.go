@@ -47,11 +47,22 @@ func (s *Store) enqueue(r request) {
 // write queues something other than a commit and waits for it. When ctx ends
 // first, it may yet be written.
 func (s *Store) write(ctx context.Context, do func(*change) (refused, err error)) error {
+	return s.writeThen(ctx, do, func() {})
+}
+
+// writeThen is write that does something more once it is written, also when
+// nobody waits any more.
+func (s *Store) writeThen(ctx context.Context, do func(*change) (refused, err error), then func()) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	result := make(chan error, 1)
-	s.enqueue(request{do: do, done: func(err error) { result <- err }})
+	s.enqueue(request{do: do, done: func(err error) {
+		if err == nil {
+			then()
+		}
+		result <- err
+	}})
 	select {
 	case err := <-result:
 		return err

@@ -298,7 +298,9 @@ type Snapshot struct {
 	// The time of the last decision, in milliseconds of Unix time, by the domain's clock.
 	TimeMs int64 `protobuf:"varint,3,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	// The schema that it was written under; none: 0.
-	Schema        uint32 `protobuf:"varint,4,opt,name=schema,proto3" json:"schema,omitempty"`
+	Schema uint32 `protobuf:"varint,4,opt,name=schema,proto3" json:"schema,omitempty"`
+	// CRC-32C of the snapshot without this. From schema 1 on.
+	Checksum      uint32 `protobuf:"fixed32,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +359,13 @@ func (x *Snapshot) GetTimeMs() int64 {
 func (x *Snapshot) GetSchema() uint32 {
 	if x != nil {
 		return x.Schema
+	}
+	return 0
+}
+
+func (x *Snapshot) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
 	}
 	return 0
 }
@@ -448,12 +457,13 @@ const file_marketplace_journal_v1_entity_proto_rawDesc = "" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x14\n" +
 	"\x05reply\x18\x04 \x01(\fR\x05reply\x12\x1d\n" +
 	"\n" +
-	"decided_ms\x18\x05 \x01(\x03R\tdecidedMs\"\x8f\x01\n" +
+	"decided_ms\x18\x05 \x01(\x03R\tdecidedMs\"\xab\x01\n" +
 	"\bSnapshot\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\fR\x05state\x12<\n" +
 	"\bcommands\x18\x02 \x03(\v2 .marketplace.journal.v1.CommandsR\bcommands\x12\x17\n" +
 	"\atime_ms\x18\x03 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06schema\x18\x04 \x01(\rR\x06schema\"{\n" +
+	"\x06schema\x18\x04 \x01(\rR\x06schema\x12\x1a\n" +
+	"\bchecksum\x18\x05 \x01(\aR\bchecksum\"{\n" +
 	"\bCommands\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\fR\x05floor\x12?\n" +
