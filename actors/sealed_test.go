@@ -3,6 +3,7 @@ package actors_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -73,6 +75,12 @@ func TestSealed(t *testing.T) {
 		t.Errorf("another secret under the same command id: %v", err)
 	}
 	<-tried
+	watch := messages.ByPath("cloud-user/watch-deployment")
+	watching := make(chan *clusterv1.Response, 1)
+	w.system.Call(&clusterv1.Request{Kind: watch.Actor, Id: created.GetDeploymentId(), Method: watch.Name, Subject: "alice"}, 10*time.Second, func(r *clusterv1.Response) { watching <- r })
+	if r := <-watching; r.GetError() != nil || !bytes.Contains(r.GetPayload(), []byte("TOKEN")) || bytes.Contains(r.GetPayload(), []byte("sealed:")) {
+		t.Errorf("a watch begins with %q, %v", r.GetPayload(), r.GetError())
+	}
 	w.stop()
 	may.Store(true)
 	w.start()
@@ -94,6 +102,39 @@ func TestSealed(t *testing.T) {
 	}
 	if bytes.Contains(file, []byte(secret)) || !bytes.Contains(file, []byte("sealed:")) {
 		t.Error("the file holds the secret, or no sealed value")
+	}
+}
+
+// TestSealedDigest keeps no digest of a secret that somebody with the journal
+// could try secrets against.
+func TestSealedDigest(t *testing.T) {
+	w := newWorld(t)
+	w.stop()
+	w.keys = newRing(t)
+	w.start()
+	command, req := messages.NewCommandID(), withSecret(secret)
+	if err := w.ask("cloud-user/create-deployment", "alice", command, req, &marketplacev1.CreateDeploymentResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	payload, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guess := sha256.Sum256(append([]byte(messages.ByPath("cloud-user/create-deployment").Name+"\x00"), payload...))
+	l, err := w.store.Load(t.Context(), persistence.Entity{Kind: "deployment", ID: messages.NewID("alice", command)})
+	if err != nil || len(l.Tail) == 0 {
+		t.Fatal(l, err)
+	}
+	for _, r := range l.Tail {
+		b := &journalv1.Batch{}
+		if err := proto.Unmarshal(r.Events, b); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range b.GetRecords() {
+			if bytes.Equal(d.GetCommand().GetDigest(), guess[:16]) {
+				t.Error("the digest of the command can be guessed at")
+			}
+		}
 	}
 }
 

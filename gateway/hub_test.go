@@ -211,6 +211,9 @@ func TestPushBeforeReply(t *testing.T) {
 	version := uint64(1)
 	s.cast.mu.Lock()
 	s.cast.answer = func(req *clusterv1.Request) *clusterv1.Response { // each read commits first
+		if messages.ByName(req.GetMethod()).Streams() { // a renewal
+			return watching(&clusterv1.Watching{Recovered: true, Version: version, Epoch: "e"})
+		}
 		version++
 		s.push("ann", frame(version, version-1))
 		payload := reply(&marketplacev1.WatchNotificationsResponse{}, 0).GetPayload()

@@ -28,7 +28,7 @@ type mutant struct {
 var suites = [][]string{
 	{"./actors/entity", "./actors/engine", "-timeout=3m"},
 	{"./persistence/memstore", "./persistence/boltstore", "-timeout=3m"},
-	{"./actors", "-run=TestSimulation", "-seeds=500", "-timeout=3m"},
+	{"./actors", "-run=TestSimulation|TestSealed|TestForgotten", "-seeds=500", "-timeout=3m"},
 }
 
 func main() {

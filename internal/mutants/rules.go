@@ -294,4 +294,24 @@ var mutants = []mutant{
 		"time does not go back behind the last decision", requestGo,
 		"	now := time.UnixMilli(max(e.rt.Domain.Now().UnixMilli(), e.lastMS)).UTC()", "	now := time.UnixMilli(e.rt.Domain.Now().UnixMilli()).UTC()",
 	},
+	{
+		"a snapshot is what was written", foldGo,
+		"		return s.GetChecksum() == checksum(s)\n", "		return true\n",
+	},
+	{
+		"what is sealed is sealed before it is decided", requestGo,
+		"	e.sealBody(body)\n", "",
+	},
+	{
+		"the digest of a sealed command cannot be guessed at", requestGo,
+		"		sum.Write(e.box.Taste())", "		_ = e.box.Taste()",
+	},
+	{
+		"a request that waits for a key keeps its place", "actors/entity/seal.go",
+		"		if e.mode == alive && !e.keyless && e.lacksKey(w.req) {", "		if false {",
+	},
+	{
+		"people are not shown what is sealed", "actors/entity/kind.go",
+		"	return encode(messages.Masked(m.behavior.View(m.id, m.s, method)))", "	return encode(m.behavior.View(m.id, m.s, method))",
+	},
 }
