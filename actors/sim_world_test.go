@@ -34,12 +34,15 @@ type simulation struct {
 	people  people
 	readers []*reader
 	calm    bool // nothing fails any more
-	steps   int
-	stats   map[string]int
-	traced  bool
-	rhythm  rhythm
-	trace   []string
-	wrong   []string
+	// thorough checks after every step, not only now and then: it takes a
+	// hundred times as long, and so few seeds are.
+	thorough bool
+	steps    int
+	stats    map[string]int
+	traced   bool
+	rhythm   rhythm
+	trace    []string
+	wrong    []string
 }
 
 // rhythm is how often entities are written whole.
@@ -262,6 +265,9 @@ func (s *simulation) run(length time.Duration, act func()) {
 	for end := s.time.Now().Add(length); s.time.Now().Before(end) && len(s.wrong) == 0; {
 		for s.time.Step() {
 			s.steps++
+			if s.thorough {
+				s.check()
+			}
 		}
 		next, ok := s.time.Next()
 		if !ok {

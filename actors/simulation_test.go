@@ -22,6 +22,7 @@ var (
 // play plays a seed: trouble for a while, then calm, then everything is ended.
 func play(seed uint64, traced bool, rhythm rhythm) *simulation {
 	s := newSimulation(seed, traced, rhythm)
+	s.thorough = seed%200 == 1
 	for n := range simNodes {
 		s.people.observe(n + 1)
 	}
@@ -85,6 +86,9 @@ func (s *simulation) count(totals map[string]int) {
 		totals[what] += n
 	}
 	totals["steps"] += s.steps
+	if s.thorough {
+		totals["steps with a check after each"] += s.steps
+	}
 	totals["intents"] += len(s.people.intents)
 	for _, p := range s.process {
 		st := p.runtime.Stats()

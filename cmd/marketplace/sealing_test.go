@@ -138,3 +138,24 @@ func TestForget(t *testing.T) {
 		t.Errorf("left are the keys of %s", got)
 	}
 }
+
+// TestForgetSaysWhatItCannotTell names a deployment whose owner cannot be read,
+// and does not pass over it.
+func TestForgetSaysWhatItCannotTell(t *testing.T) {
+	ring, err := keyring.New(keyring.NewKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := memstore.New(memstore.Options{})
+	t.Cleanup(func() { _ = s.Close() })
+	lost := persistence.Entity{Kind: "deployment", ID: "lost"}
+	if _, err := s.SwapKey(t.Context(), lost, nil, ring.Wrap(lost.String(), keyring.NewKey())); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Halt(t.Context(), lost, "its record cannot be read"); err != nil {
+		t.Fatal(err)
+	}
+	if deleted, err := forget(t.Context(), s, "ann"); deleted != 0 || err == nil || !strings.Contains(err.Error(), "deployment/lost: whose it is cannot be read: its record") {
+		t.Errorf("%d keys were deleted: %v", deleted, err)
+	}
+}
