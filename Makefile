@@ -20,7 +20,7 @@ run: ## Run the marketplace on this machine, with nothing installed
 test: ## Run every test that takes minutes at most
 	tools/need $(NEEDS)
 	go test -race ./...
-	go test ./actors -run TestSimulation -seeds 1500
+	go test ./actors -run TestSimulation -seeds 2500
 	if [ -f bench/go.mod ]; then cd bench && go test -race ./...; fi
 
 .PHONY: test-long
