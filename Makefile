@@ -28,6 +28,7 @@ test-long: ## Run the tests that take hours, too (they are behind the build tag 
 	tools/need $(NEEDS)
 	go test -race -tags long -timeout 4h ./...
 	go test ./actors -run TestSimulation -seeds 100000 -timeout 4h
+	go test ./actors -run TestSimulation -seeds 2000 -thorough -timeout 4h
 
 .PHONY: mutants
 mutants: ## Take each rule of the durable actor away, and see that a test notices

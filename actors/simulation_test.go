@@ -17,12 +17,13 @@ import (
 var (
 	oneSeed  = flag.Uint64("seed", 0, "simulate this seed only, and print its trace")
 	allSeeds = flag.Int("seeds", 40, "how many seeds to simulate")
+	thorough = flag.Bool("thorough", false, "check after every step of every seed, not only of every 200th")
 )
 
 // play plays a seed: trouble for a while, then calm, then everything is ended.
 func play(seed uint64, traced bool, rhythm rhythm) *simulation {
 	s := newSimulation(seed, traced, rhythm)
-	s.thorough = seed%200 == 1
+	s.thorough = *thorough || seed%200 == 1
 	for n := range simNodes {
 		s.people.observe(n + 1)
 	}
