@@ -52,7 +52,6 @@ type entity struct {
 	asked   waiting         // the request that is being taken
 	box     *keyring.Box    // seals with the entity's data key; nil while there is none
 	keying  bool            // one is being stored, and requests wait
-	keyless bool            // none could be stored for those that have waited
 	ending  string          // the task whose end is being taken
 	barred  *messages.Error // what everybody is answered while halted
 }
@@ -192,7 +191,7 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 		e.reconcile(ctx, e.machine.tasks(), e.batches)
 		e.flush(ctx)
 	}
-	e.drain(ctx)
+	e.drain(ctx, false)
 }
 
 // recoverState takes what the store has.

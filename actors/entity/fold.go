@@ -40,21 +40,17 @@ func Replay(k *Kind, id string, l persistence.Loaded) (proto.Message, error) {
 }
 
 // fold reads the newest snapshot and every record after it. A snapshot that
-// cannot be read costs no more than the way from the one before, for the
-// journal reaches back to it.
+// cannot be read costs no more than the way from the one before, or from the
+// first event: the journal reaches back to there, and no further.
 func fold(k *Kind, id string, l persistence.Loaded) (folded, error) {
-	snapshots := l.Snapshots
-	var damage error
-	for {
-		f, err := foldFrom(k, id, l, snapshots)
+	n := len(l.Snapshots)
+	f, err := foldFrom(k, id, l, l.Snapshots)
+	if errors.Is(err, errSnapshot) {
+		damage := err
+		f, err = foldFrom(k, id, l, l.Snapshots[:n-1])
 		f.damage = damage
-		again := len(snapshots) == 2 || len(snapshots) == 1 && len(l.Snapshots) == 1
-		if !errors.Is(err, errSnapshot) || !again {
-			return f, err
-		}
-		damage = err
-		snapshots = snapshots[:len(snapshots)-1]
 	}
+	return f, err
 }
 
 // foldFrom reads the last of the snapshots and the journal after it. An event

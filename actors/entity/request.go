@@ -28,11 +28,7 @@ func (e *entity) request(ctx actor.Context, from *actor.PID, req *clusterv1.Requ
 func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
 	switch e.mode {
 	case loading:
-		if len(e.waiting) >= e.rt.GateLimit {
-			e.overloaded(ctx, from, req)
-			return
-		}
-		e.waiting = append(e.waiting, waiting{from, req})
+		e.await(ctx, from, req)
 		return
 	case halted:
 		ctx.Send(from, e.respond(req.GetCall(), e.barred))
@@ -49,8 +45,13 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		ctx.Send(from, e.respond(req.GetCall(), messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "this met a bug twice, and is not tried again for an hour")))
 		return
 	}
-	if e.keying || e.lacksKey(req) {
-		e.awaitKey(ctx, from, req)
+	if e.keying {
+		e.await(ctx, from, req)
+		return
+	}
+	if e.lacksKey(req) {
+		e.await(ctx, from, req)
+		e.makeKey(ctx)
 		return
 	}
 	if req.GetMethod() == wakeMethod {
@@ -77,6 +78,15 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 	default:
 		e.decideRequest(ctx, from, req, m)
 	}
+}
+
+// await keeps a request until the entity can take it.
+func (e *entity) await(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
+	if len(e.waiting) >= e.rt.GateLimit {
+		e.overloaded(ctx, from, req)
+		return
+	}
+	e.waiting = append(e.waiting, waiting{from, req})
 }
 
 // overloaded refuses what there is no room for. It tells nothing of the state,

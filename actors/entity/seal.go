@@ -52,9 +52,14 @@ func holdsSealed(m *messages.Method, req *clusterv1.Request) (found bool) {
 	return found
 }
 
-// lacksKey says whether a request must wait for a data key.
+// lacksKey says whether a request must wait for a data key. What is refused
+// anyway makes none.
 func (e *entity) lacksKey(req *clusterv1.Request) bool {
-	return e.box == nil && holdsSealed(messages.ByName(req.GetMethod()), req)
+	if e.box != nil || !holdsSealed(messages.ByName(req.GetMethod()), req) {
+		return false
+	}
+	_, err := e.admit(req)
+	return err == nil
 }
 
 // sealName is what a sealed value of this entity is bound to.
@@ -92,21 +97,8 @@ type keyed struct {
 	err     error
 }
 
-// awaitKey keeps a request until there is a key. Where none can be had, it is
-// refused.
-func (e *entity) awaitKey(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
-	switch {
-	case len(e.waiting) >= e.rt.GateLimit:
-		e.overloaded(ctx, from, req)
-	case e.keyless && !e.keying:
-		ctx.Send(from, e.respond(req.GetCall(), messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "there is no key to seal this with; an operator must look at this first")))
-	default:
-		e.waiting = append(e.waiting, waiting{from, req})
-		if !e.keying {
-			e.makeKey(ctx)
-		}
-	}
-}
+// errNoKey is what is heard where no key can be had.
+var errNoKey = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "there is no key to seal this with; an operator must look at this first")
 
 // makeKey has a data key stored. What comes meanwhile waits, in its order.
 func (e *entity) makeKey(ctx actor.Context) {
@@ -134,20 +126,24 @@ func (e *entity) keyed(ctx actor.Context, m *keyed) {
 		e.rt.Log.Error("data key not made", slog.String("entity", e.entity().String()), slog.Any("error", m.err))
 	}
 	e.openBox(m.wrapped)
-	e.keyless = e.box == nil
-	e.drain(ctx)
-	e.keyless = false // who asks later tries again
+	e.drain(ctx, e.box == nil) // who asks later tries again
 }
 
-// drain takes what has waited, one by one: a panic leaves the rest to be bounced.
-func (e *entity) drain(ctx actor.Context) {
+// drain takes what has waited, one by one: a panic leaves the rest to be
+// bounced. Where a key was tried for in vain, what lacks it is refused.
+func (e *entity) drain(ctx actor.Context, inVain bool) {
 	for len(e.waiting) > 0 && !e.keying {
 		w := e.waiting[0]
-		if e.mode == alive && !e.keyless && e.lacksKey(w.req) {
+		lacks := e.mode == alive && e.lacksKey(w.req)
+		if lacks && !inVain {
 			e.makeKey(ctx) // it stays the first
 			return
 		}
 		e.waiting = e.waiting[1:]
+		if lacks {
+			ctx.Send(w.from, e.respond(w.req.GetCall(), errNoKey))
+			continue
+		}
 		e.request(ctx, w.from, w.req)
 	}
 }

@@ -284,7 +284,7 @@ var mutants = []mutant{
 	},
 	{
 		"an unreadable snapshot is passed over", foldGo,
-		"		if !errors.Is(err, errSnapshot) || !again {", "		if again = false; !again {",
+		"	if errors.Is(err, errSnapshot) {", "	if errors.Is(err, errSnapshot) && n < 0 {",
 	},
 	{
 		"what a later version wrote is refused", foldGo,
@@ -308,7 +308,7 @@ var mutants = []mutant{
 	},
 	{
 		"a request that waits for a key keeps its place", "actors/entity/seal.go",
-		"		if e.mode == alive && !e.keyless && e.lacksKey(w.req) {", "		if false {",
+		"		if lacks && !inVain {", "		if lacks = false; lacks {",
 	},
 	{
 		"people are not shown what is sealed", "actors/entity/kind.go",
