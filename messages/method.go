@@ -85,13 +85,18 @@ func (m *Method) ActorID(subject, commandID string, req proto.Message) (string, 
 		r := req.ProtoReflect()
 		field := r.Descriptor().Fields().ByName(protoreflect.Name(m.KeyName))
 		id := r.Get(field).String()
-		if !ValidID(id) {
-			return "", RefuseField(field.JSONName(), `must be an id of 1 to 128 visible characters, without "/" and "$"`)
-		}
-		return id, nil
+		return id, CheckID(field.JSONName(), id)
 	case KeyNone:
 	}
 	return "", fmt.Errorf("%s: no actor answers it", m.Name)
+}
+
+// CheckID refuses what cannot be an id of an actor, in the name of a field.
+func CheckID(field, id string) error {
+	if !ValidID(id) {
+		return RefuseField(field, `must be an id of 1 to 128 visible characters, without "/" and "$"`)
+	}
+	return nil
 }
 
 // ValidID says whether an actor may have this id: 1 to 128 visible ASCII

@@ -150,10 +150,16 @@ func mayBegin(s *state, req *taskv1.SettleDeploymentRequest, room int64) error {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_LIMIT_REACHED, "there are %d deployments already", live)
 	}
 	if req.GetHold() > room {
-		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INSUFFICIENT_BALANCE, "%d is to be held, %d is available (USD/7)", req.GetHold(), max(0, room)).
-			With("required", strconv.FormatInt(req.GetHold(), 10)).With("available", strconv.FormatInt(max(0, room), 10))
+		return insufficient("held", req.GetHold(), room)
 	}
 	return nil
+}
+
+// insufficient says that more is to be held, or transferred, than there is.
+func insufficient(what string, required, available int64) *messages.Error {
+	available = max(0, available)
+	return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INSUFFICIENT_BALANCE, "%d is to be %s, %d is available (USD/7)", required, what, available).
+		With("required", strconv.FormatInt(required, 10)).With("available", strconv.FormatInt(available, 10))
 }
 
 // usageRow is the row of the list of transactions that a statement closes: one

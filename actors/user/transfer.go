@@ -3,7 +3,6 @@ package user
 import (
 	"maps"
 	"slices"
-	"strconv"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,26 +22,27 @@ import (
 // maxTransfers is how many transfers of a user may be on their way.
 const maxTransfers = 100
 
-// transferHold names the hold of a transfer; no deployment has such an id.
-func transferHold(id string) string { return "transfer/" + id }
+// transferName names the hold of a transfer, and its task; no deployment has such an id.
+func transferName(id string) string { return "transfer/" + id }
 
 // TransferCredit holds credit for another user.
 func (user) TransferCredit(s *state, req *marketplacev1.TransferCreditRequest, env entity.Env) ([]*event, *marketplacev1.TransferCreditResponse, error) {
+	// Else it would be held for somebody whom nobody can be.
+	if err := messages.CheckID("toUserId", req.GetToUserId()); err != nil {
+		return nil, nil, err
+	}
 	open := 0
 	for _, o := range s.GetOutgoing() {
 		open += len(o.GetOpen())
 	}
 	r := runwayOf(s)
 	switch {
-	case !messages.ValidID(req.GetToUserId()): // else it would be held for somebody whom nobody can be
-		return nil, nil, messages.RefuseField("toUserId", `must be an id of 1 to 128 visible characters, without "/" and "$"`)
 	case req.GetToUserId() == env.ID:
 		return nil, nil, messages.RefuseField("toUserId", "must be another user")
 	case open >= maxTransfers:
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_LIMIT_REACHED, "there are %d transfers on their way already", open)
 	case req.GetAmount() > r.available:
-		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INSUFFICIENT_BALANCE, "%d is to be transferred, %d is available (USD/7)", req.GetAmount(), max(0, r.available)).
-			With("required", strconv.FormatInt(req.GetAmount(), 10)).With("available", strconv.FormatInt(max(0, r.available), 10))
+		return nil, nil, insufficient("transferred", req.GetAmount(), r.available)
 	case ledger.Check(s.GetBook(), credit, sent, req.GetAmount()) != nil:
 		return nil, nil, messages.RefuseField("amount", "is more than the account can count")
 	}
@@ -80,7 +80,7 @@ func transferTasks(id string, s *state) []entity.Task {
 		if open := s.GetOutgoing()[to].GetOpen(); len(open) > 0 {
 			t := open[0]
 			tasks = append(tasks, entity.Task{
-				ID: transferHold(t.GetTransferId()),
+				ID: transferName(t.GetTransferId()),
 				Do: &taskv1.ReceiveCreditRequest{UserId: to, FromUserId: id, Number: t.GetNumber(), TransferId: t.GetTransferId(), Amount: t.GetAmount(), Note: t.GetNote()},
 			})
 		}
@@ -117,7 +117,7 @@ func applyBegun(s *state, ev *journalv1.TransferBegun) {
 	}
 	t := ev.GetTransfer()
 	o.Last, o.Open = t.GetNumber(), append(o.GetOpen(), proto.CloneOf(t))
-	ledger.Hold(s.GetBook(), credit, transferHold(t.GetTransferId()), t.GetAmount())
+	ledger.Hold(s.GetBook(), credit, transferName(t.GetTransferId()), t.GetAmount())
 }
 
 func applyEnded(s *state, ev *journalv1.TransferEnded) {
@@ -125,7 +125,7 @@ func applyEnded(s *state, ev *journalv1.TransferEnded) {
 	if o := s.GetOutgoing()[ev.GetToUserId()]; o != nil {
 		o.Open = slices.DeleteFunc(o.GetOpen(), func(t *journalv1.Transfer) bool { return t.GetTransferId() == id })
 	}
-	ledger.Hold(s.GetBook(), credit, transferHold(id), 0)
+	ledger.Hold(s.GetBook(), credit, transferName(id), 0)
 	if ev.GetBooked() {
 		ledger.Post(s.GetBook(), credit, sent, ev.GetTransfer().GetAmount())
 	}

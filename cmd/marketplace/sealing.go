@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/threefoldtech/cloud-marketplace/actors"
 	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/configs"
@@ -103,10 +102,11 @@ func offline(file string, do func(configs.Config, *boltstore.Store) error) error
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(do(c, store), store.Close()); err != nil {
-		return err
+	err = do(c, store)
+	if failed := store.Close(); failed != nil {
+		return errors.Join(err, failed)
 	}
-	return boltstore.Compact(path)
+	return errors.Join(err, boltstore.Compact(path)) // also what was done before it failed is done
 }
 
 // compactCommand writes the store anew.
@@ -143,30 +143,40 @@ func rekeyCommand(file *string) *cobra.Command {
 // rekey wraps every data key with the current key of the ring, and says how
 // many it was and how many there are. The error names those that no key unwraps.
 func rekey(ctx context.Context, store persistence.Store, ring *keyring.Ring) (changed, all int, err error) {
+	err = eachKey(ctx, store, func(k persistence.EntityKey) error {
+		all++
+		if ring.Current(k.Key) {
+			return nil
+		}
+		key, err := ring.Unwrap(k.Entity.String(), k.Key)
+		if err != nil {
+			return err
+		}
+		if _, err = store.SwapKey(ctx, k.Entity, k.Key, ring.Wrap(k.Entity.String(), key)); err == nil {
+			changed++
+		}
+		return err
+	})
+	return changed, all, err
+}
+
+// eachKey does something with every data key. The error names those with which
+// it failed.
+func eachKey(ctx context.Context, store persistence.Store, do func(persistence.EntityKey) error) error {
 	var faults []error
 	for cursor, done := "", false; !done; done = cursor == "" {
 		page, next, err := store.Keys(ctx, cursor, 1000)
 		if err != nil {
-			return changed, all, err
+			return errors.Join(append(faults, err)...)
 		}
 		cursor = next
 		for _, k := range page {
-			all++
-			if ring.Current(k.Key) {
-				continue
-			}
-			key, err := ring.Unwrap(k.Entity.String(), k.Key)
-			if err != nil {
+			if err := do(k); err != nil {
 				faults = append(faults, fmt.Errorf("%s: %w", k.Entity, err))
-				continue
 			}
-			if _, err := store.SwapKey(ctx, k.Entity, k.Key, ring.Wrap(k.Entity.String(), key)); err != nil {
-				return changed, all, err
-			}
-			changed++
 		}
 	}
-	return changed, all, errors.Join(faults...)
+	return errors.Join(faults...)
 }
 
 // forgetCommand deletes what opens the sealed values of an account.
@@ -188,34 +198,21 @@ func forgetCommand(file *string) *cobra.Command {
 // forget deletes the keys of a user and of every deployment that ever was the
 // user's, and says how many.
 func forget(ctx context.Context, store persistence.Store, user string) (deleted int, err error) {
-	var kind *entity.Kind
-	for _, k := range actors.Kinds(deployment.Terms{}) {
-		if k.Name == "deployment" {
-			kind = k
-		}
-	}
-	var faults []error
-	for cursor, done := "", false; !done; done = cursor == "" {
-		page, next, err := store.Keys(ctx, cursor, 1000)
+	kind := deployment.Kind(deployment.Terms{})
+	err = eachKey(ctx, store, func(k persistence.EntityKey) error {
+		theirs, err := belongs(ctx, store, kind, k.Entity, user)
 		if err != nil {
-			return deleted, err
+			return fmt.Errorf("whose it is cannot be read: %w", err)
 		}
-		cursor = next
-		for _, k := range page {
-			theirs, err := belongs(ctx, store, kind, k.Entity, user)
-			if err != nil {
-				faults = append(faults, fmt.Errorf("%s: whose it is cannot be read: %w", k.Entity, err))
-			}
-			if !theirs {
-				continue
-			}
-			if _, err := store.SwapKey(ctx, k.Entity, k.Key, nil); err != nil {
-				return deleted, err
-			}
+		if !theirs {
+			return nil
+		}
+		if _, err = store.SwapKey(ctx, k.Entity, k.Key, nil); err == nil {
 			deleted++
 		}
-	}
-	return deleted, errors.Join(faults...)
+		return err
+	})
+	return deleted, err
 }
 
 // belongs says whether an entity is a user's, or the user.
