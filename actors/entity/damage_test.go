@@ -185,9 +185,9 @@ func TestHaltedForGood(t *testing.T) {
 	}
 }
 
-// TestDeadlyRequest asks the kind no third time for what ended its actor twice,
+// TestPoisonRequest asks the kind no third time for what ended its actor twice,
 // under whatever id, until an hour has passed.
-func TestDeadlyRequest(t *testing.T) {
+func TestPoisonRequest(t *testing.T) {
 	now := clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	w := newWorld(t, func(w *world) { w.config.Real = now })
 	w.granted(5, "a")
@@ -210,8 +210,8 @@ func TestDeadlyRequest(t *testing.T) {
 	}
 }
 
-// TestDeadlyTask starts no third attempt of a task whose end the kind cannot take.
-func TestDeadlyTask(t *testing.T) {
+// TestPoisonTask starts no third attempt of a task whose end the kind cannot take.
+func TestPoisonTask(t *testing.T) {
 	a := newAttempts()
 	w := newWorld(t, executor(a.run))
 	w.granted(5, begin)
@@ -235,8 +235,8 @@ func TestDeadlyTask(t *testing.T) {
 	}
 }
 
-// TestDeadlyWake does not wake for ever what cannot be woken.
-func TestDeadlyWake(t *testing.T) {
+// TestPoisonWake does not wake for ever what cannot be woken.
+func TestPoisonWake(t *testing.T) {
 	w := newWorld(t, never)
 	w.granted(1, fatal)
 	w.domain.Advance(time.Minute)

@@ -122,18 +122,18 @@ func (e *entity) recovered(ctx actor.Context) {
 	e.rt.Log.Error("entity panicked", slog.String("entity", e.entity().String()), slog.String("trace", trace), slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
 	switch a := e.asked; {
 	case a.req != nil:
-		e.killed(requestDeed(e.entity(), a.req), trace)
+		e.killed(requestPrint(e.entity(), a.req), trace)
 		if a.from != nil {
 			ctx.Send(a.from, e.respond(a.req.GetCall(), internal(trace)))
 		}
 	case e.ending != "":
-		e.killed(taskDeed(e.entity(), e.ending), trace)
+		e.killed(taskPrint(e.entity(), e.ending), trace)
 	}
 	e.abandon(ctx)
 }
 
-func (e *entity) killed(by deed, trace string) {
-	if e.rt.deadly.killed(by, e.rt.Real.Now()) == killLimit {
+func (e *entity) killed(by fingerprint, trace string) {
+	if e.rt.poison.killed(by, e.rt.Real.Now()) == poisonLimit {
 		e.rt.Log.Error("ALARM: refused from now on, for it ends its actor every time", slog.String("entity", e.entity().String()), slog.String("trace", trace))
 	}
 }

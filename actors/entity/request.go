@@ -41,7 +41,7 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 	if req.GetDeadlineMs() < now {
 		return // its caller has been told that the outcome is not known
 	}
-	if e.rt.deadly.is(func() deed { return requestDeed(e.entity(), req) }, e.rt.Real.Now()) {
+	if e.rt.poison.is(func() fingerprint { return requestPrint(e.entity(), req) }, e.rt.Real.Now()) {
 		ctx.Send(from, e.respond(req.GetCall(), messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_INTERNAL, "this met a bug twice, and is not tried again for an hour")))
 		return
 	}
@@ -188,7 +188,7 @@ func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known boo
 	sum.Write([]byte{0})
 	sum.Write(req.GetPayload())
 	if e.box != nil && holdsSealed(messages.ByName(req.GetMethod()), req) {
-		sum.Write(e.box.Taste()) // else the digest, which is kept, would let what is sealed be guessed
+		sum.Write(e.box.Pepper()) // else the digest, which is kept, would let what is sealed be guessed
 	}
 	digest := sum.Sum(nil)[:16]
 	if c = e.memory.find(req.GetSubject(), id); c != nil {

@@ -53,7 +53,7 @@ type Runtime struct {
 	Config
 	engine  *engine.Engine
 	counts  counts
-	deadly  deadly
+	poison  poison
 	lanes   lanes
 	stopped atomic.Bool
 }

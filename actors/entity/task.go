@@ -84,7 +84,7 @@ func (e *entity) reconcile(ctx actor.Context, want []Task, batch uint64) {
 // try makes an attempt. One that touches the outside waits for its turn, and is
 // written down before: an owner that is fenced cannot start it any more.
 func (e *entity) try(ctx actor.Context, r *run) {
-	if e.rt.deadly.is(func() deed { return taskDeed(e.entity(), r.task.ID) }, e.rt.Real.Now()) {
+	if e.rt.poison.is(func() fingerprint { return taskPrint(e.entity(), r.task.ID) }, e.rt.Real.Now()) {
 		e.later(ctx, r)
 		return
 	}

@@ -74,8 +74,8 @@ func (r *Ring) Current(wrapped []byte) bool { return bytes.HasPrefix(wrapped, r.
 
 // Box seals values with a data key.
 type Box struct {
-	key   cipher.AEAD
-	taste []byte
+	key    cipher.AEAD
+	pepper []byte
 }
 
 // NewKey returns a new data key.
@@ -87,8 +87,8 @@ func NewKey() []byte {
 
 // NewBox returns a box for a data key of Size bytes.
 func NewBox(key []byte) *Box {
-	taste := sha256.Sum256(append([]byte("marketplace digest "), key...))
-	return &Box{gcm(key), taste[:16]}
+	pepper := sha256.Sum256(append([]byte("marketplace digest "), key...))
+	return &Box{gcm(key), pepper[:16]}
 }
 
 // prefix tells a sealed value from one that never was.
@@ -110,8 +110,8 @@ func (b *Box) Open(name, sealed string) (string, error) {
 	return string(value), err
 }
 
-// Taste makes a digest one that cannot be guessed at without the key.
-func (b *Box) Taste() []byte { return b.taste }
+// Pepper makes a digest one that cannot be guessed at without the key.
+func (b *Box) Pepper() []byte { return b.pepper }
 
 func gcm(key []byte) cipher.AEAD {
 	block, err := aes.NewCipher(key)

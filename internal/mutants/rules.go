@@ -279,8 +279,8 @@ var mutants = []mutant{
 		"	e.abandon(ctx)\n}\n\nfunc (e *entity) killed", "}\n\nfunc (e *entity) killed",
 	},
 	{
-		"what ended its actor twice is not tried again", "actors/entity/deadly.go",
-		"	return k.times >= killLimit && ", "	return k.times > 100*killLimit && ",
+		"what ended its actor twice is not tried again", "actors/entity/poison.go",
+		"	return k.times >= poisonLimit && ", "	return k.times > 100*poisonLimit && ",
 	},
 	{
 		"an unreadable snapshot is passed over", foldGo,
@@ -304,7 +304,7 @@ var mutants = []mutant{
 	},
 	{
 		"the digest of a sealed command cannot be guessed at", requestGo,
-		"		sum.Write(e.box.Taste())", "		_ = e.box.Taste()",
+		"		sum.Write(e.box.Pepper())", "		_ = e.box.Pepper()",
 	},
 	{
 		"a request that waits for a key keeps its place", "actors/entity/seal.go",
