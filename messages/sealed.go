@@ -21,23 +21,10 @@ func CanSeal(d protoreflect.MessageDescriptor) bool {
 	if known, ok := sealing.Load(d.FullName()); ok {
 		return known == true
 	}
-	can := canSeal(d, map[protoreflect.FullName]bool{})
+	can := false
+	walkSealed(d, map[protoreflect.FullName]bool{}, func(protoreflect.FieldDescriptor, bool) { can = true })
 	sealing.Store(d.FullName(), can)
 	return can
-}
-
-func canSeal(d protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
-	if seen[d.FullName()] {
-		return false
-	}
-	seen[d.FullName()] = true
-	for i := range d.Fields().Len() {
-		f := d.Fields().Get(i)
-		if isSealed(f) || f.Message() != nil && canSeal(f.Message(), seen) {
-			return true
-		}
-	}
-	return false
 }
 
 func isSealed(f protoreflect.FieldDescriptor) bool {
@@ -96,6 +83,8 @@ func checkSealed(m *Method, fault func(bool, string)) {
 	})
 }
 
+// walkSealed finds the sealed fields of a type and of what it holds, and maps
+// of messages that have some.
 func walkSealed(d protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool, found func(f protoreflect.FieldDescriptor, inMap bool)) {
 	if seen[d.FullName()] {
 		return
