@@ -29,6 +29,7 @@ type Config struct {
 	Data string `koanf:"data"`
 
 	Listen  Listen  `koanf:"listen"`
+	Store   Store   `koanf:"store"`
 	World   World   `koanf:"sandbox"`
 	Auth    Auth    `koanf:"auth"`
 	Grid    Grid    `koanf:"grid"`
@@ -50,6 +51,35 @@ type Listen struct {
 	// Admin is the address of metrics, profiles and health, which are nobody
 	// else's business. Default: 127.0.0.1:8081.
 	Admin string `koanf:"admin"`
+}
+
+// Store is where accounts, deployments and nodes are kept. Without a Redis that
+// is the embedded store, one file in the data folder.
+type Store struct {
+	Redis Redis `koanf:"redis"`
+}
+
+// Redis is the server of the store.
+type Redis struct {
+	// URL is redis://host:port/database, or rediss:// for TLS. Default: none,
+	// which means the embedded store.
+	URL string `koanf:"url"`
+	// User is the user of Redis' access control list. Default: none, which means its default user.
+	User string `koanf:"user"`
+	// Password is the user's. Default: none. Hand it over as a file:
+	// MARKETPLACE_STORE_REDIS_PASSWORD_FILE.
+	Password string `koanf:"password"`
+	// CAFile holds the certificates that may have signed the server's. Default:
+	// none, which means those of the system.
+	CAFile string `koanf:"ca_file"`
+	// CertFile and KeyFile are the certificate that we show, and its key. Default: none.
+	CertFile string `koanf:"cert_file"`
+	KeyFile  string `koanf:"key_file"`
+	// Tag begins the names of all keys, in braces. Default: market.
+	Tag string `koanf:"tag"`
+	// AcceptLoss says that a Redis will do which syncs its log once a second, or
+	// does not tell: a power failure may then take the last second with it. Default: false.
+	AcceptLoss bool `koanf:"accept_loss"`
 }
 
 // World is the sandbox: the outside world, played on loopback. In production

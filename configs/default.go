@@ -8,6 +8,7 @@ func Default() Config {
 		Environment: Sandbox,
 		Data:        "data",
 		Listen:      Listen{API: "127.0.0.1:8080", Admin: "127.0.0.1:8081"},
+		Store:       Store{Redis: Redis{Tag: "market"}},
 		World: World{
 			Issuer:    "127.0.0.1:8090",
 			GridProxy: "127.0.0.1:8093",

@@ -45,10 +45,7 @@ func TestExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range settingsOf(&c).paths() {
-		_, key, found := strings.Cut(path, ".")
-		if !found {
-			key = path
-		}
+		key := path[strings.LastIndexByte(path, '.')+1:]
 		if !strings.Contains(string(text), key+":") {
 			t.Errorf("sandbox.yaml does not name %s", path)
 		}

@@ -84,6 +84,12 @@ func set(field reflect.Value, value any) error {
 			return fmt.Errorf("%v is not a whole number", value)
 		}
 		*to = n
+	case *bool:
+		b, err := strconv.ParseBool(fmt.Sprint(value))
+		if err != nil {
+			return fmt.Errorf("%v is neither true nor false", value)
+		}
+		*to = b
 	case *Bytes:
 		n, err := parseBytes(fmt.Sprint(value))
 		if err != nil {

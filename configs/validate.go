@@ -18,6 +18,7 @@ func (c Config) Validate() error {
 	f.oneOf("environment", c.Environment, Sandbox, Production)
 	f.when(c.Data == "", "data", "must name a folder")
 	c.Listen.validate(&f)
+	c.Store.Redis.validate(&f)
 	c.World.validate(&f)
 	c.Auth.validate(&f)
 	f.url("grid.proxy_url", c.Grid.ProxyURL)
@@ -40,6 +41,16 @@ func (l Listen) validate(f *faults) {
 	f.address("listen.api", l.API)
 	f.address("listen.admin", l.Admin)
 	f.when(l.API == l.Admin && !strings.HasSuffix(l.API, ":0"), "listen.admin", "must not be the address of listen.api")
+}
+
+func (r Redis) validate(f *faults) {
+	u, err := url.Parse(r.URL)
+	f.when(r.URL != "" && (err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Hostname() == "" || u.User != nil || u.RawQuery != ""),
+		"store.redis.url", "is not a URL such as redis://127.0.0.1:6379/0, without a user or query")
+	secure := err == nil && u.Scheme == "rediss"
+	f.when(r.URL != "" && !secure && r.CAFile+r.CertFile != "", "store.redis.url", "must begin with rediss:// for certificates to be used")
+	f.when((r.CertFile == "") != (r.KeyFile == ""), "store.redis.cert_file", "needs store.redis.key_file, and the other way round")
+	f.when(r.Tag == "" || strings.ContainsAny(r.Tag, "{}* ?[]"), "store.redis.tag", "%q is not a word without braces, stars or spaces", r.Tag)
 }
 
 func (w World) validate(f *faults) {

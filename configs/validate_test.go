@@ -93,6 +93,11 @@ func TestProduction(t *testing.T) {
 		{`grid.proxy_url: "http://gridproxy.grid.tf" must be https`, func(c *Config) { c.Grid.ProxyURL = "http://gridproxy.grid.tf" }},
 		{`grid.proxy_url: "https://127.0.0.1:8093" is on loopback`, func(c *Config) { c.Grid.ProxyURL = "https://127.0.0.1:8093" }},
 		{"gateway.hosts: must be set in production", func(c *Config) { c.Gateway.Hosts = nil }},
+		{"store.redis.url: is not a URL", func(c *Config) { c.Store.Redis.URL = "127.0.0.1:6379" }},
+		{"store.redis.url: is not a URL", func(c *Config) { c.Store.Redis.URL = "redis://ann:secret@127.0.0.1:6379/0" }},
+		{"store.redis.url: must begin with rediss://", func(c *Config) { c.Store.Redis.URL, c.Store.Redis.CAFile = "redis://127.0.0.1:6379/0", "ca.pem" }},
+		{"store.redis.cert_file: needs store.redis.key_file", func(c *Config) { c.Store.Redis.KeyFile = "key.pem" }},
+		{"store.redis.tag: \"a}b\" is not a word", func(c *Config) { c.Store.Redis.Tag = "a}b" }},
 		{"sealing.key_file: must be set in production", func(c *Config) { c.Sealing.KeyFile = "" }},
 		{`gateway.origins: "http://a.example" must be https`, func(c *Config) { c.Gateway.Origins = []string{"http://a.example"} }},
 	} {

@@ -26,3 +26,25 @@ func ParseCursor(cursor string) (version uint64, index uint32, err error) {
 	}
 	return version, index, nil
 }
+
+// FormatPosition returns the position of the nth message of a topic, counted
+// from 1; of 0, the position before the first.
+func FormatPosition(n uint64) Position {
+	if n == 0 {
+		return ""
+	}
+	return Position(strconv.FormatUint(n, 10))
+}
+
+// Number returns how many messages of its topic are at or before the position,
+// also those that were trimmed. What FormatPosition did not write is ErrInvalid.
+func (p Position) Number() (uint64, error) {
+	if p == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(string(p), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("position %q: %w", string(p), ErrInvalid)
+	}
+	return n, nil
+}

@@ -62,6 +62,18 @@ type Commit struct {
 	Wake     time.Time  // replaces the earlier wake-up; zero removes it
 }
 
+// IndexOf returns the index of the ith list item: how many before it are of the
+// same list.
+func (c *Commit) IndexOf(i int) uint32 {
+	var n uint32
+	for j := range i {
+		if c.Lists[j].List == c.Lists[i].List {
+			n++
+		}
+	}
+	return n
+}
+
 // ListItem is one entry of an entity's list. Its place is the version of the
 // commit that wrote it and its index among that commit's items of that list.
 type ListItem struct {
@@ -71,8 +83,8 @@ type ListItem struct {
 	Index   uint32 // set by Page
 }
 
-// Position is a place in a topic, opaque and ordered by the store alone. The
-// empty position is before the first message.
+// Position is a place in a topic: the number of a message, counted from 1 and
+// the same on all stores. The empty position is before the first message.
 type Position string
 
 // Message is one entry of a topic.
@@ -136,6 +148,18 @@ type Halted struct {
 type Ref struct {
 	Entity  Entity
 	Version uint64
+}
+
+// Stats is what a store has done since it was opened.
+type Stats struct {
+	Transactions uint64 // that were synced; commits share them
+	Commits      uint64 // that were stored
+}
+
+// Health is whether a store can be relied on.
+type Health struct {
+	Err  error  // why it cannot, at present; nil: it can
+	Note string // what its operator has accepted, for others to know
 }
 
 // Store keeps entities. All methods may be called from any goroutine.

@@ -44,11 +44,16 @@ func (m *Main) healthy(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fpri
 
 // ready says whether the process should get traffic, and if not why.
 func (m *Main) ready(w http.ResponseWriter, _ *http.Request) {
+	health := m.store.Health()
 	switch {
 	case m.gateway.Draining():
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case !m.verifier.Ready():
 		http.Error(w, "the issuer's keys are not known yet", http.StatusServiceUnavailable)
+	case health.Err != nil:
+		http.Error(w, "the store: "+health.Err.Error(), http.StatusServiceUnavailable)
+	case health.Note != "":
+		_, _ = fmt.Fprintln(w, "ready, but "+health.Note)
 	default:
 		_, _ = fmt.Fprintln(w, "ready")
 	}

@@ -21,7 +21,6 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
 	"github.com/threefoldtech/cloud-marketplace/integrations/grid"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
-	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 )
 
 // Addresses are where a running server is reached.
@@ -38,7 +37,8 @@ type Main struct {
 	Log    *slog.Logger
 	Ready  func(Addresses) // called once everything answers; may be nil
 
-	store    *boltstore.Store
+	store    store
+	release  func() // gives the store back
 	world    *world
 	system   *actors.System
 	gateway  *gateway.Gateway
@@ -81,8 +81,11 @@ func (m *Main) start(ctx context.Context) error {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	var err error
-	if m.store, err = boltstore.Open(filepath.Join(c.Data, storeFile), boltstore.Options{}); err != nil {
+	if m.store, err = openStore(ctx, c, m.Log); err != nil {
 		return err
+	}
+	if m.release, err = hold(ctx, m.store, c, m.fail); err != nil {
+		return fmt.Errorf("take the store: %w", err)
 	}
 	domain, err := m.domain()
 	if err != nil {
@@ -117,6 +120,9 @@ func (m *Main) start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// fail ends the server.
+func (m *Main) fail(err error) { m.failed <- err }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
@@ -184,7 +190,7 @@ func (m *Main) serve(l net.Listener, h http.Handler) {
 	m.servers = append(m.servers, s)
 	m.done.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			m.failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			m.fail(fmt.Errorf("serve %s: %w", l.Addr(), err))
 		}
 	})
 }
@@ -212,6 +218,9 @@ func (m *Main) stop() error {
 		errs = append(errs, m.system.Stop(ctx))
 	}
 	m.done.Wait()
+	if m.release != nil {
+		m.release()
+	}
 	if m.store != nil {
 		errs = append(errs, m.store.Close())
 	}

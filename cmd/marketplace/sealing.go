@@ -18,7 +18,6 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
-	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 )
 
 // keyFile is the key of a sandbox, in its data folder.
@@ -86,40 +85,6 @@ func readKey(file string) ([]byte, error) {
 	return key, nil
 }
 
-// offline opens the store of a configuration, which no server may run on
-// meanwhile, and writes it anew afterwards: what was deleted is then not in the
-// file any more.
-func offline(file string, do func(configs.Config, *boltstore.Store) error) error {
-	c, err := configs.Load(file, os.Environ())
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(c.Data, storeFile)
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("there is no store: %w", err)
-	}
-	store, err := boltstore.Open(path, boltstore.Options{})
-	if err != nil {
-		return err
-	}
-	err = do(c, store)
-	if failed := store.Close(); failed != nil {
-		return errors.Join(err, failed)
-	}
-	return errors.Join(err, boltstore.Compact(path)) // also what was done before it failed is done
-}
-
-// compactCommand writes the store anew.
-func compactCommand(file *string) *cobra.Command {
-	return &cobra.Command{
-		Use: "compact", Short: "Write the store anew, without what was deleted or replaced", Args: cobra.NoArgs,
-		Long: "Writes the store anew, without what was deleted or replaced, and puts it in place of the old file. Stop the server first.",
-		RunE: func(*cobra.Command, []string) error {
-			return offline(*file, func(configs.Config, *boltstore.Store) error { return nil })
-		},
-	}
-}
-
 // rekeyCommand wraps every data key anew.
 func rekeyCommand(file *string) *cobra.Command {
 	return &cobra.Command{
@@ -127,7 +92,7 @@ func rekeyCommand(file *string) *cobra.Command {
 		Long: "Wraps the keys of all accounts and deployments with the key of sealing.key_file. Those of sealing.previous_files\n" +
 			"may be thrown away afterwards. Stop the server first. What was done stays done: it may be run again at any time.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return offline(*file, func(c configs.Config, store *boltstore.Store) error {
+			return offline(cmd.Context(), *file, func(c configs.Config, store persistence.Store) error {
 				ring, err := openRing(c)
 				if err != nil {
 					return err
@@ -186,7 +151,7 @@ func forgetCommand(file *string) *cobra.Command {
 		Long: "Deletes the keys of an account and of its deployments. What is sealed there cannot be opened any more, by nobody and\n" +
 			"for ever, but from a copy of the old file, such as a backup; the books and the rest of the journal stay. Stop the server first.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return offline(*file, func(_ configs.Config, store *boltstore.Store) error {
+			return offline(cmd.Context(), *file, func(_ configs.Config, store persistence.Store) error {
 				deleted, err := forget(cmd.Context(), store, args[0])
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d keys of %s were deleted\n", deleted, args[0])
 				return err

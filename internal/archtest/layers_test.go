@@ -30,8 +30,9 @@ var layers = []layer{
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},
-	{"persistence/redisstore", []string{"persistence", "messages/...", "internal/..."}, []string{"github.com/redis/go-redis/..."}},
-	{"persistence/boltstore", []string{"persistence", "messages/...", "internal/..."}, []string{"go.etcd.io/bbolt/..."}},
+	{"persistence/codec", []string{"persistence"}, nil},
+	{"persistence/redisstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"github.com/redis/go-redis/..."}},
+	{"persistence/boltstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"go.etcd.io/bbolt/..."}},
 	{"persistence/memstore", []string{"persistence", "messages/...", "internal/..."}, nil},
 	{"persistence/storetest", []string{"persistence"}, []string{watermill}},
 

@@ -6,6 +6,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/codec"
 )
 
 // maxArena is how much memory for values is kept from one transaction to the next.
@@ -101,7 +102,7 @@ func (c *change) publish(ms []persistence.Message, o persistence.Origin) error {
 			o.Index = uint32(i)
 		}
 		from := len(c.arena)
-		c.arena = appendEntry(c.arena, m, o)
+		c.arena = codec.AppendMessage(c.arena, m, o)
 		c.key = appendNumber(c.key[:0], n)
 		if err := b.Put(c.key, c.cut(from)); err != nil {
 			return fmt.Errorf("put a message into %s: %w", m.Topic, err)

@@ -73,7 +73,7 @@ func (c *change) putContent(m *persistence.Commit, size int, old, s *state) erro
 			return fmt.Errorf("put the events: %w", err)
 		}
 	}
-	if err := c.putLists(m.Lists, size, s.version); err != nil {
+	if err := c.putLists(m, size, s.version); err != nil {
 		return err
 	}
 	if old.wake != s.wake {
@@ -89,27 +89,17 @@ func (c *change) putContent(m *persistence.Commit, size int, old, s *state) erro
 	return c.publish(m.Out, persistence.Origin{Entity: m.Entity, Version: s.version})
 }
 
-// putLists appends to lists. An item's index counts those before it in the same list.
-func (c *change) putLists(items []persistence.ListItem, size int, version uint64) error {
+// putLists appends to lists.
+func (c *change) putLists(m *persistence.Commit, size int, version uint64) error {
+	items := m.Lists
 	for i := range items {
 		c.key = appendList(c.key[:size], items[i].List)
-		c.key = appendPlace(c.key, version, indexOf(items, i))
+		c.key = appendPlace(c.key, version, m.IndexOf(i))
 		if err := c.entities.Put(c.key, items[i].Data); err != nil {
 			return fmt.Errorf("put an item of list %s: %w", items[i].List, err)
 		}
 	}
 	return nil
-}
-
-// indexOf counts the items before i that are of the same list.
-func indexOf(items []persistence.ListItem, i int) uint32 {
-	var n uint32
-	for j := range i {
-		if items[j].List == items[i].List {
-			n++
-		}
-	}
-	return n
 }
 
 // putSnapshot writes a snapshot, and drops the one that it pushes out and the

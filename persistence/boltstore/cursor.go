@@ -43,7 +43,7 @@ func (s *Store) Cursor(ctx context.Context, group, topic string) (persistence.Po
 	if err != nil {
 		return "", fmt.Errorf("find group %s in topic %s: %w", group, topic, err)
 	}
-	return formatPosition(number), nil
+	return persistence.FormatPosition(number), nil
 }
 
 // cursor asks the memory, then the file, and remembers what that says.
@@ -81,7 +81,7 @@ func (s *Store) Advance(ctx context.Context, group, topic string, to persistence
 
 // advance moves a cursor that is known by then.
 func (s *Store) advance(ctx context.Context, m member, to persistence.Position) error {
-	number, err := parsePosition(to)
+	number, err := to.Number()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"errors"
-	"reflect"
 	"testing"
 
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -28,31 +27,6 @@ func FuzzDecodeState(f *testing.F) {
 		if err != nil || again.version != s.version || again.wake != s.wake ||
 			again.snapshots != s.snapshots || string(again.commit) != string(s.commit) {
 			t.Fatalf("%+v became %+v, %v", s, again, err)
-		}
-	})
-}
-
-func FuzzDecodeEntry(f *testing.F) {
-	ann := persistence.Origin{Entity: persistence.Entity{Kind: "user", ID: "ann"}, Version: 7, Index: 1}
-	m := persistence.Message{UUID: "u", Metadata: map[string]string{"a": "b"}, Payload: []byte("p")}
-	f.Add(appendEntry(nil, &m, ann))
-	f.Add(appendEntry(nil, &persistence.Message{}, ann))
-	f.Add(appendEntry(nil, &m, persistence.Origin{}))
-	f.Add([]byte{})
-	f.Add([]byte{0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
-	f.Add([]byte{200, 'x'})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeEntry(b)
-		if err != nil {
-			if !errors.Is(err, persistence.ErrCorrupt) {
-				t.Fatal(err)
-			}
-			return
-		}
-		again, err := decodeEntry(appendEntry(nil, &m, m.Origin))
-		if err != nil || !reflect.DeepEqual(again.Metadata, m.Metadata) || again.UUID != m.UUID ||
-			again.Origin != m.Origin || string(again.Payload) != string(m.Payload) {
-			t.Fatalf("%+v became %+v, %v", m, again, err)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/codec"
 )
 
 // state is the record that every commit of an entity replaces.
@@ -41,22 +42,22 @@ func decodeState(b []byte) (state, error) {
 	if b == nil {
 		return s, nil
 	}
-	d := decoder{rest: b}
-	s.version = d.number()
-	s.wake = d.number()
-	count := d.number()
+	d := codec.Decoder{Rest: b}
+	s.version = d.Number()
+	s.wake = d.Number()
+	count := d.Number()
 	if count > uint64(len(s.snapshots)) {
 		return state{}, fmt.Errorf("state record with %d snapshots: %w", count, persistence.ErrCorrupt)
 	}
 	s.count = int(count)
 	for i := range s.count {
-		s.snapshots[i] = d.number()
+		s.snapshots[i] = d.Number()
 		if s.snapshots[i] > s.version || i > 0 && s.snapshots[i] <= s.snapshots[i-1] {
-			d.bad = true
+			d.Fail()
 		}
 	}
-	s.commit = d.rest
-	if err := d.err("state record"); err != nil {
+	s.commit = d.Rest
+	if err := d.Err("state record"); err != nil {
 		return state{}, err
 	}
 	return s, nil

@@ -107,19 +107,16 @@ func Open(path string, options Options) (*Store, error) {
 // Epoch returns the random id of the history.
 func (s *Store) Epoch() string { return s.epoch.Load().(string) } //nolint:forcetypeassert,errcheck // only strings are stored
 
-// Stats is what a Store has done since it was opened.
-type Stats struct {
-	Transactions uint64 // that were synced
-	Commits      uint64 // that were stored; repeats and refusals do not count
-}
-
 // Stats returns the counters for metrics.
-func (s *Store) Stats() Stats {
-	return Stats{
+func (s *Store) Stats() persistence.Stats {
+	return persistence.Stats{
 		Transactions: s.writer.transactions.Load(),
 		Commits:      s.writer.commits.Load(),
 	}
 }
+
+// Health says that nothing is known against the store.
+func (s *Store) Health() persistence.Health { return persistence.Health{} }
 
 // Close waits for the batch being written; what is queued ends with ErrClosed.
 // It may be called more than once.

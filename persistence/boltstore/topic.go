@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/codec"
 )
 
 // errNoNews says that a topic holds nothing after a position.
@@ -30,7 +30,7 @@ func (s *Store) Append(ctx context.Context, ms []persistence.Message) error {
 
 // Read returns up to n messages of a topic after a position, and waits for one.
 func (s *Store) Read(ctx context.Context, topic string, after persistence.Position, n int) ([]persistence.Message, error) {
-	number, err := parsePosition(after)
+	number, err := after.Number()
 	if err != nil {
 		return nil, fmt.Errorf("read topic %s: %w", topic, err)
 	}
@@ -72,11 +72,11 @@ func messages(tx *bbolt.Tx, topic string, after uint64, n int) ([]persistence.Me
 		if err != nil {
 			return nil, err
 		}
-		m, err := decodeEntry(v)
+		m, err := codec.DecodeMessage(v)
 		if err != nil {
 			return nil, fmt.Errorf("message %d: %w", number, err)
 		}
-		m.Topic, m.Position = topic, formatPosition(number)
+		m.Topic, m.Position = topic, persistence.FormatPosition(number)
 		ms = append(ms, m)
 	}
 	if len(ms) == 0 {
@@ -90,7 +90,7 @@ func (s *Store) End(ctx context.Context, topic string) (persistence.Position, er
 	var end persistence.Position
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		if b := tx.Bucket(bucketTopics).Bucket([]byte(topic)); b != nil {
-			end = formatPosition(b.Sequence())
+			end = persistence.FormatPosition(b.Sequence())
 		}
 		return nil
 	})
@@ -98,24 +98,4 @@ func (s *Store) End(ctx context.Context, topic string) (persistence.Position, er
 		return "", fmt.Errorf("find the end of topic %s: %w", topic, err)
 	}
 	return end, nil
-}
-
-// formatPosition returns the number of a message as a position.
-func formatPosition(number uint64) persistence.Position {
-	if number == 0 {
-		return ""
-	}
-	return persistence.Position(strconv.FormatUint(number, 10))
-}
-
-// parsePosition reads what formatPosition wrote.
-func parsePosition(p persistence.Position) (uint64, error) {
-	if p == "" {
-		return 0, nil
-	}
-	number, err := strconv.ParseUint(string(p), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("position %q: %w", p, persistence.ErrInvalid)
-	}
-	return number, nil
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
+	"github.com/threefoldtech/cloud-marketplace/persistence/redisstore"
+)
+
+// offline does something with the store of a configuration, which no server may
+// run on meanwhile, and compacts it afterwards: what was deleted is then not on
+// the disk any more.
+func offline(ctx context.Context, file string, do func(configs.Config, persistence.Store) error) error {
+	return withStore(ctx, file, func(c configs.Config, s store) error {
+		err := do(c, s)
+		if r, is := s.(*redisstore.Store); is {
+			return errors.Join(err, r.Compact(ctx))
+		}
+		if failed := s.Close(); failed != nil {
+			return errors.Join(err, failed)
+		}
+		return errors.Join(err, boltstore.Compact(filepath.Join(c.Data, storeFile))) // also what was done before it failed is done
+	})
+}
+
+// withStore does something with the store of a configuration, which must be
+// there and which no server may run on meanwhile.
+func withStore(ctx context.Context, file string, do func(configs.Config, store) error) (err error) {
+	c, err := configs.Load(file, os.Environ())
+	if err != nil {
+		return err
+	}
+	if c.Store.Redis.URL == "" {
+		if _, err := os.Stat(filepath.Join(c.Data, storeFile)); err != nil {
+			return fmt.Errorf("there is no store: %w", err)
+		}
+	}
+	s, err := openStore(ctx, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	release, err := hold(ctx, s, c, func(error) {}) // what verbs do is right beside a server, too, if it must be
+	if err != nil {
+		return err
+	}
+	defer release()
+	return do(c, s)
+}
+
+// compactCommand writes the store anew.
+func compactCommand(file *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "compact", Short: "Write the store anew, without what was deleted or replaced", Args: cobra.NoArgs,
+		Long: "Writes the store anew, without what was deleted or replaced, and puts it in place of the old file. Stop the server first.\n" +
+			"Of a Redis, the log is rewritten.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return offline(cmd.Context(), *file, func(configs.Config, persistence.Store) error { return nil })
+		},
+	}
+}

@@ -1,0 +1,6 @@
+-- Moves a consumer group, never back.
+-- KEYS 1 groups
+-- ARGV 1 group and topic, 2 number of the message
+local at = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or -1)
+if tonumber(ARGV[2]) > at then redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end
+return 'OK'

@@ -1,0 +1,63 @@
+package redisstore_test
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/redistest"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
+	"github.com/threefoldtech/cloud-marketplace/persistence/redisstore"
+	"github.com/threefoldtech/cloud-marketplace/persistence/storetest"
+)
+
+// stores opens stores in one server, each under a tag of its own.
+type stores struct {
+	server *redistest.Server
+	count  atomic.Uint64
+	tags   sync.Map
+}
+
+func (s *stores) open(t *testing.T) persistence.Store {
+	t.Helper()
+	return s.openTag(t, "t"+strconv.FormatUint(s.count.Add(1), 10))
+}
+
+func (s *stores) openTag(t *testing.T, tag string) persistence.Store {
+	t.Helper()
+	store, err := redisstore.Open(t.Context(), redisstore.Options{Redis: &redis.Options{Addr: s.server.Addr}, Tag: tag})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s.tags.Store(store, tag)
+	return store
+}
+
+func (s *stores) reopen(t *testing.T, store persistence.Store) persistence.Store {
+	t.Helper()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tag, _ := s.tags.Load(store)
+	return s.openTag(t, tag.(string))
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	s := &stores{server: redistest.Start(t)}
+	storetest.Run(t, s.open, s.reopen)
+}
+
+func TestPubSub(t *testing.T) {
+	t.Parallel()
+	s := &stores{server: redistest.Start(t)}
+	storetest.RunPubSub(t, s.open)
+}
