@@ -19,6 +19,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 )
 
 // Errors of a Store. A store wraps them; compare with errors.Is.
@@ -39,6 +41,8 @@ var (
 	ErrClosed = errors.New("the store is closed")
 	// ErrLocked says that another process holds the store.
 	ErrLocked = errors.New("another process holds the store")
+	// ErrNotEmpty says that a store to be restored into holds something.
+	ErrNotEmpty = errors.New("the store is not empty")
 	// ErrTooNew says that the store was written by a later version of the program.
 	ErrTooNew = errors.New("the store is newer than this program")
 )
@@ -97,6 +101,12 @@ type Message struct {
 	// Origin is the commit that published the message, set by Read: consumers
 	// drop what they have seen by entity and version. Zero for what Append published.
 	Origin Origin
+}
+
+// Group is how far a consumer group has come in a topic.
+type Group struct {
+	Name string
+	At   Position
 }
 
 // Origin is where a message came from.
@@ -204,6 +214,9 @@ type Store interface {
 	// Due claims up to n entities whose wake-up is due at now: each is moved to
 	// now+lease, so that a claim which leads to nothing comes back.
 	Due(ctx context.Context, now time.Time, n int, lease time.Duration) ([]Entity, error)
+	// Replace drops the items of a list up to and including a place, and puts data
+	// in the place of the last of them; nil: nothing. It returns how many it dropped.
+	Replace(ctx context.Context, e Entity, list string, version uint64, index uint32, data []byte) (int, error)
 	// Append publishes messages that no entity commits: what integrations observed.
 	// It returns when they are durable.
 	Append(ctx context.Context, ms []Message) error
@@ -214,6 +227,18 @@ type Store interface {
 	End(ctx context.Context, topic string) (Position, error)
 	// Cursor returns how far a consumer group has come, "" at the beginning.
 	Cursor(ctx context.Context, group, topic string) (Position, error)
+	// Groups returns how far every consumer group of a topic has come, by name: of
+	// those that Advance has named, if only with the empty position.
+	Groups(ctx context.Context, topic string) ([]Group, error)
+	// Topics returns the names of all topics that ever had a message, in their order.
+	Topics(ctx context.Context) ([]string, error)
+	// Trim drops the messages of a topic up to a position, but none that a group
+	// has not read, and none at all while no group is known. It returns how many it dropped.
+	Trim(ctx context.Context, topic string, upTo Position) (int, error)
+	// Dump hands over everything that is stored but for leases, all of one moment:
+	// a head, then parts in any order. It ends with the first error of take, which
+	// may keep no part.
+	Dump(ctx context.Context, take func(*backupv1.Part) error) error
 	// Advance moves a consumer group; a position behind the present one is ignored.
 	// It may be lost with the process: what was read after it is then read again.
 	Advance(ctx context.Context, group, topic string, to Position) error

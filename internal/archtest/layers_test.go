@@ -30,11 +30,11 @@ var layers = []layer{
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},
-	{"persistence/codec", []string{"persistence"}, nil},
-	{"persistence/redisstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"github.com/redis/go-redis/..."}},
+	{"persistence/codec", []string{"persistence", "messages/..."}, nil},
+	{"persistence/redisstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"github.com/redis/go-redis/...", "github.com/hdt3213/rdb/..."}},
 	{"persistence/boltstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"go.etcd.io/bbolt/..."}},
-	{"persistence/memstore", []string{"persistence", "messages/...", "internal/..."}, nil},
-	{"persistence/storetest", []string{"persistence"}, []string{watermill}},
+	{"persistence/memstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, nil},
+	{"persistence/storetest", []string{"persistence", "messages/..."}, []string{watermill}},
 
 	{"actors/engine", []string{"messages/...", "internal/..."}, []string{protoactor, "google.golang.org/grpc/...", protobuf, rpcTypes}},
 	{"actors/entity", []string{"messages/...", "persistence", "actors/engine", "internal/..."}, []string{protoactor, protobuf, rpcTypes, "github.com/google/uuid"}},

@@ -1,8 +1,11 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -24,6 +27,7 @@ type cursors struct {
 
 	mu      sync.Mutex
 	at      map[member]uint64
+	unknown map[member]bool // not in the file yet: to be written also at the beginning
 	dirty   map[member]struct{}
 	writing []member
 }
@@ -32,7 +36,7 @@ type cursors struct {
 func newCursors() *cursors {
 	return &cursors{
 		moved: make(chan struct{}, 1),
-		at:    make(map[member]uint64),
+		at:    make(map[member]uint64), unknown: make(map[member]bool),
 		dirty: make(map[member]struct{}),
 	}
 }
@@ -52,8 +56,10 @@ func (s *Store) cursor(ctx context.Context, m member) (uint64, error) {
 		return number, ctx.Err()
 	}
 	var number uint64
+	stored := false
 	err := s.view(ctx, func(tx *bbolt.Tx) (err error) {
 		if v := tx.Bucket(bucketGroups).Get(m.key()); v != nil {
+			stored = true
 			number, err = parseNumber(v)
 		}
 		return err
@@ -61,7 +67,40 @@ func (s *Store) cursor(ctx context.Context, m member) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.cursors.learn(m, number), nil
+	return s.cursors.learn(m, number, stored), nil
+}
+
+// Groups returns the consumer groups of a topic.
+func (s *Store) Groups(ctx context.Context, topic string) ([]persistence.Group, error) {
+	var stored map[string]uint64
+	err := s.view(ctx, func(tx *bbolt.Tx) (err error) {
+		stored, err = groupsOf(tx.Bucket(bucketGroups), topic)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the groups of topic %s: %w", topic, err)
+	}
+	s.cursors.over(topic, stored)
+	all := make([]persistence.Group, 0, len(stored))
+	for _, name := range slices.Sorted(maps.Keys(stored)) {
+		all = append(all, persistence.Group{Name: name, At: persistence.FormatPosition(stored[name])})
+	}
+	return all, nil
+}
+
+// groupsOf reads how far the groups of a topic have come.
+func groupsOf(b *bbolt.Bucket, topic string) (map[string]uint64, error) {
+	all := map[string]uint64{}
+	prefix := member{topic: topic}.key()
+	c := b.Cursor()
+	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		number, err := parseNumber(v)
+		if err != nil {
+			return nil, err
+		}
+		all[string(k[len(prefix):])] = number
+	}
+	return all, nil
 }
 
 // Advance moves a consumer group; it waits for nothing but memory.
@@ -106,22 +145,37 @@ func (c *cursors) get(m member) (uint64, bool) {
 }
 
 // learn notes what the file says, unless more is known by now.
-func (c *cursors) learn(m member, number uint64) uint64 {
+func (c *cursors) learn(m member, number uint64, stored bool) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if _, known := c.at[m]; !known && !stored {
+		c.unknown[m] = true
+	}
 	number = max(number, c.at[m])
 	c.at[m] = number
 	return number
+}
+
+// over puts what is newer than the file over what the file says of a topic.
+func (c *cursors) over(topic string, stored map[string]uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for m, at := range c.at {
+		if m.topic == topic && !c.unknown[m] {
+			stored[m.group] = max(stored[m.group], at)
+		}
+	}
 }
 
 // move moves a cursor, never back.
 func (c *cursors) move(m member, to uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if to <= c.at[m] {
+	if to <= c.at[m] && !c.unknown[m] {
 		return
 	}
-	c.at[m] = to
+	delete(c.unknown, m)
+	c.at[m] = max(c.at[m], to)
 	c.dirty[m] = struct{}{}
 	select {
 	case c.moved <- struct{}{}:

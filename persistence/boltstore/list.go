@@ -91,6 +91,40 @@ func since(c *bbolt.Cursor, prefix []byte, list string, place []byte, n int) ([]
 	return items, nil
 }
 
+// Replace drops the older items of a list.
+func (s *Store) Replace(ctx context.Context, e persistence.Entity, list string, version uint64, index uint32, data []byte) (int, error) {
+	prefix, err := listPrefix(e, list)
+	dropped := 0
+	if err == nil {
+		err = s.write(ctx, func(c *change) (refused, err error) {
+			dropped, err = c.replace(prefix, appendPlace(bytes.Clone(prefix), version, index), data)
+			return nil, err
+		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("drop items of list %s of %s: %w", list, e, err)
+	}
+	return dropped, nil
+}
+
+// replace drops the items from a key on, which is that of the newest of them.
+func (c *change) replace(prefix, newest, data []byte) (int, error) {
+	var keys [][]byte
+	cursor := c.entities.Cursor()
+	for k, _ := cursor.Seek(newest); bytes.HasPrefix(k, prefix); k, _ = cursor.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	for _, k := range keys {
+		if err := c.entities.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	if data == nil || len(keys) == 0 {
+		return len(keys), nil
+	}
+	return len(keys), c.entities.Put(newest, bytes.Clone(data))
+}
+
 // listPrefix is what the keys of a list's items have in common.
 func listPrefix(e persistence.Entity, list string) ([]byte, error) {
 	if err := e.Validate(); err != nil {

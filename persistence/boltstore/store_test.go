@@ -2,6 +2,7 @@ package boltstore_test
 
 import (
 	"errors"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 	"github.com/threefoldtech/cloud-marketplace/persistence/storetest"
@@ -47,10 +49,19 @@ func (f *files) reopen(t *testing.T, s persistence.Store) persistence.Store {
 	return f.openPath(t, path.(string))
 }
 
+func (f *files) restore(t *testing.T, parts iter.Seq2[*backupv1.Part, error]) persistence.Store {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "store.db")
+	if err := boltstore.Restore(path, parts); err != nil {
+		t.Fatal(err)
+	}
+	return f.openPath(t, path)
+}
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	var f files
-	storetest.Run(t, f.open, f.reopen)
+	storetest.Run(t, f.open, f.restore, f.reopen)
 }
 
 func TestPubSub(t *testing.T) {

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,60 @@ func (s *Store) Read(ctx context.Context, topic string, after persistence.Positi
 			return nil, fmt.Errorf("read topic %s: %w", topic, persistence.ErrClosed)
 		}
 	}
+}
+
+// Topics returns the names of all topics.
+func (s *Store) Topics(ctx context.Context) ([]string, error) {
+	var all []string
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketTopics).ForEachBucket(func(k []byte) error {
+			all = append(all, string(k))
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the topics: %w", err)
+	}
+	return all, nil
+}
+
+// Trim drops messages that every group has read.
+func (s *Store) Trim(ctx context.Context, topic string, upTo persistence.Position) (int, error) {
+	limit, err := upTo.Number()
+	dropped := 0
+	if err == nil {
+		err = s.write(ctx, func(c *change) (refused, err error) {
+			dropped, err = s.trim(c, topic, limit)
+			return nil, err
+		})
+	}
+	if err != nil {
+		return 0, fmt.Errorf("trim topic %s: %w", topic, err)
+	}
+	return dropped, nil
+}
+
+// trim deletes the messages up to a number, as far as every group has come.
+func (s *Store) trim(c *change, topic string, limit uint64) (int, error) {
+	groups, err := groupsOf(c.groups, topic)
+	b := c.all.Bucket([]byte(topic))
+	if err != nil || len(groups) == 0 || b == nil {
+		return 0, err
+	}
+	for _, at := range groups {
+		limit = min(limit, at)
+	}
+	var keys [][]byte
+	cursor := b.Cursor()
+	for k, _ := cursor.First(); k != nil && bytes.Compare(k, appendNumber(nil, limit)) <= 0; k, _ = cursor.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	for _, k := range keys {
+		if err := b.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	return len(keys), nil
 }
 
 // messages reads what a topic holds after a number; errNoNews if nothing.

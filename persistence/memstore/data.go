@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -13,13 +12,28 @@ import (
 // data is everything that is stored. What lies in it is never changed, only replaced.
 type data struct {
 	entities map[persistence.Entity]*record
-	topics   map[string][]persistence.Message
-	cursors  map[groupTopic]persistence.Position
+	topics   map[string]*topic
+	cursors  map[groupTopic]uint64
 	halted   map[persistence.Entity]string // why
 	keys     map[persistence.Entity][]byte // wrapped data keys
 }
 
 type groupTopic struct{ group, topic string }
+
+// topic is what is left of a topic: its newest messages.
+type topic struct {
+	end      uint64
+	messages []persistence.Message
+}
+
+// after returns the messages after a place.
+func (t *topic) after(number uint64) []persistence.Message {
+	if t == nil || number >= t.end {
+		return nil
+	}
+	gone := t.end - uint64(len(t.messages))
+	return t.messages[max(number, gone)-gone:]
+}
 
 // record is one entity.
 type record struct {
@@ -32,11 +46,11 @@ type record struct {
 }
 
 func newData() *data {
-	return &data{entities: map[persistence.Entity]*record{}, topics: map[string][]persistence.Message{}, cursors: map[groupTopic]persistence.Position{}, halted: map[persistence.Entity]string{}, keys: map[persistence.Entity][]byte{}}
+	return &data{entities: map[persistence.Entity]*record{}, topics: map[string]*topic{}, cursors: map[groupTopic]uint64{}, halted: map[persistence.Entity]string{}, keys: map[persistence.Entity][]byte{}}
 }
 
 func (d *data) clone() *data {
-	n := &data{entities: make(map[persistence.Entity]*record, len(d.entities)), topics: map[string][]persistence.Message{}, cursors: maps.Clone(d.cursors), halted: maps.Clone(d.halted), keys: maps.Clone(d.keys)}
+	n := &data{entities: make(map[persistence.Entity]*record, len(d.entities)), topics: map[string]*topic{}, cursors: maps.Clone(d.cursors), halted: maps.Clone(d.halted), keys: maps.Clone(d.keys)}
 	for e, r := range d.entities {
 		c := *r
 		c.snapshots, c.journal, c.lists = slices.Clone(r.snapshots), slices.Clone(r.journal), map[string][]persistence.ListItem{}
@@ -45,8 +59,8 @@ func (d *data) clone() *data {
 		}
 		n.entities[e] = &c
 	}
-	for t, ms := range d.topics {
-		n.topics[t] = slices.Clone(ms)
+	for name, t := range d.topics {
+		n.topics[name] = &topic{end: t.end, messages: slices.Clone(t.messages)}
 	}
 	return n
 }
@@ -115,24 +129,9 @@ func (r *record) snapshot(state []byte) {
 // publish appends a message to its topic.
 func (d *data) publish(m persistence.Message, origin persistence.Origin) string {
 	m.Payload, m.Metadata, m.Origin = slices.Clone(m.Payload), maps.Clone(m.Metadata), origin
-	m.Position = position(len(d.topics[m.Topic]) + 1)
-	d.topics[m.Topic] = append(d.topics[m.Topic], m)
+	t := d.topic(m.Topic)
+	t.end++
+	m.Position = persistence.FormatPosition(t.end)
+	t.messages = append(t.messages, m)
 	return m.Topic
-}
-
-// position spells a place in a topic so that places compare as text.
-func position(n int) persistence.Position {
-	return persistence.Position(fmt.Sprintf("%016d", n))
-}
-
-// place reads what position wrote.
-func place(p persistence.Position) (int, error) {
-	if p == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(string(p))
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("position %q: %w", p, persistence.ErrInvalid)
-	}
-	return n, nil
 }

@@ -90,6 +90,31 @@ func (s *Store) Since(ctx context.Context, e persistence.Entity, list string, ve
 	return all[:min(n, len(all))], nil
 }
 
+// Replace drops the older items of a list.
+func (s *Store) Replace(ctx context.Context, e persistence.Entity, list string, version uint64, index uint32, data []byte) (int, error) {
+	if _, err := s.items(ctx, e, list); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.data.entities[e]
+	if r == nil {
+		return 0, nil
+	}
+	var kept []persistence.ListItem
+	for _, i := range r.lists[list] {
+		if comparePlace(i, version, index) > 0 {
+			kept = append(kept, i)
+		}
+	}
+	dropped := len(r.lists[list]) - len(kept)
+	if dropped > 0 && data != nil {
+		kept = slices.Insert(kept, 0, persistence.ListItem{List: list, Data: slices.Clone(data), Version: version, Index: index})
+	}
+	r.lists[list] = kept
+	return dropped, nil
+}
+
 // Entities returns up to n entities of a kind in the order of their ids.
 func (s *Store) Entities(ctx context.Context, kind, cursor string, n int) ([]persistence.Ref, string, error) {
 	if err := s.begin(ctx); err != nil {

@@ -2,8 +2,10 @@ package memstore
 
 import (
 	"errors"
+	"iter"
 	"testing"
 
+	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/storetest"
 )
@@ -14,9 +16,20 @@ func open(t *testing.T) persistence.Store {
 	return s
 }
 
+func restore(t *testing.T, parts iter.Seq2[*backupv1.Part, error]) persistence.Store {
+	s := New(Options{})
+	t.Cleanup(func() { _ = s.Close() })
+	for p, err := range parts {
+		if err := errors.Join(err, s.Fill(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
 // TestContract holds the store to what every store promises.
 func TestContract(t *testing.T) {
-	storetest.Run(t, open, nil)
+	storetest.Run(t, open, restore, nil)
 }
 
 // TestPubSub holds it to what Watermill asks.
@@ -76,7 +89,7 @@ func TestRestore(t *testing.T) {
 	if s.Restore(backup, "new"); s.Epoch() != "new" {
 		t.Error("a restored store keeps its epoch")
 	}
-	if end, err := s.End(t.Context(), "t"); err != nil || end != position(1) {
+	if end, err := s.End(t.Context(), "t"); err != nil || end != persistence.FormatPosition(1) {
 		t.Errorf("the topic ends at %s: %v", end, err)
 	}
 }

@@ -3,7 +3,9 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -29,7 +31,7 @@ func (s *Store) Append(ctx context.Context, ms []persistence.Message) error {
 
 // Read returns messages of a topic after a position, and waits until there are some.
 func (s *Store) Read(ctx context.Context, topic string, after persistence.Position, n int) ([]persistence.Message, error) {
-	from, err := place(after)
+	from, err := after.Number()
 	if err != nil {
 		return nil, fmt.Errorf("read topic %s: %w", topic, err)
 	}
@@ -37,8 +39,8 @@ func (s *Store) Read(ctx context.Context, topic string, after persistence.Positi
 		if err := s.begin(ctx); err != nil {
 			return nil, fmt.Errorf("read topic %s: %w", topic, err)
 		}
-		if all := s.data.topics[topic]; from < len(all) {
-			ms := slices.Clone(all[from:min(from+n, len(all))])
+		if all := s.data.topics[topic].after(from); len(all) > 0 {
+			ms := slices.Clone(all[:min(max(n, 1), len(all))])
 			s.mu.Unlock()
 			return ms, nil
 		}
@@ -62,8 +64,8 @@ func (s *Store) End(ctx context.Context, topic string) (persistence.Position, er
 		return "", fmt.Errorf("find the end of topic %s: %w", topic, err)
 	}
 	defer s.mu.Unlock()
-	if n := len(s.data.topics[topic]); n > 0 {
-		return position(n), nil
+	if t := s.data.topics[topic]; t != nil {
+		return persistence.FormatPosition(t.end), nil
 	}
 	return "", nil
 }
@@ -74,12 +76,12 @@ func (s *Store) Cursor(ctx context.Context, group, topic string) (persistence.Po
 		return "", fmt.Errorf("find group %s in topic %s: %w", group, topic, err)
 	}
 	defer s.mu.Unlock()
-	return s.data.cursors[groupTopic{group, topic}], nil
+	return persistence.FormatPosition(s.data.cursors[groupTopic{group, topic}]), nil
 }
 
 // Advance moves a consumer group, never back.
 func (s *Store) Advance(ctx context.Context, group, topic string, to persistence.Position) error {
-	_, err := place(to)
+	number, err := to.Number()
 	for _, name := range []string{group, topic} {
 		if err == nil {
 			err = persistence.ValidateName(name)
@@ -93,8 +95,58 @@ func (s *Store) Advance(ctx context.Context, group, topic string, to persistence
 	}
 	defer s.mu.Unlock()
 	k := groupTopic{group, topic}
-	s.data.cursors[k] = max(s.data.cursors[k], to)
+	s.data.cursors[k] = max(s.data.cursors[k], number)
 	return nil
+}
+
+// Groups returns the consumer groups of a topic.
+func (s *Store) Groups(ctx context.Context, topic string) ([]persistence.Group, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, fmt.Errorf("list the groups of topic %s: %w", topic, err)
+	}
+	defer s.mu.Unlock()
+	var all []persistence.Group
+	for k, at := range s.data.cursors {
+		if k.topic == topic {
+			all = append(all, persistence.Group{Name: k.group, At: persistence.FormatPosition(at)})
+		}
+	}
+	slices.SortFunc(all, func(a, b persistence.Group) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Topics returns the names of all topics.
+func (s *Store) Topics(ctx context.Context) ([]string, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, fmt.Errorf("list the topics: %w", err)
+	}
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.data.topics)), nil
+}
+
+// Trim drops messages that every group has read.
+func (s *Store) Trim(ctx context.Context, topic string, upTo persistence.Position) (int, error) {
+	limit, err := upTo.Number()
+	if err == nil {
+		err = s.begin(ctx)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("trim topic %s: %w", topic, err)
+	}
+	defer s.mu.Unlock()
+	known := false
+	for k, at := range s.data.cursors {
+		if k.topic == topic {
+			known, limit = true, min(limit, at)
+		}
+	}
+	t := s.data.topics[topic]
+	if !known || t == nil {
+		return 0, nil
+	}
+	dropped := len(t.messages) - len(t.after(limit))
+	t.messages = slices.Clone(t.after(limit))
+	return dropped, nil
 }
 
 // lease is a name that is held.

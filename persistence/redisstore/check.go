@@ -139,9 +139,12 @@ func parseInfo(text string) map[string]string {
 
 // adopt makes an empty server a store, or checks that it is one.
 func (s *Store) adopt(ctx context.Context) error {
-	written, err := s.reads.HMGet(ctx, s.keys.meta(), "format", "epoch").Result()
+	written, err := s.reads.HMGet(ctx, s.keys.meta(), "format", "epoch", "restoring").Result()
 	if err != nil {
 		return explain(err)
+	}
+	if written[2] != nil {
+		return fmt.Errorf("a backup was restored in part only; restore it again: %w", persistence.ErrCorrupt)
 	}
 	if written[0] == nil {
 		return s.create(ctx)
@@ -162,7 +165,7 @@ func (s *Store) adopt(ctx context.Context) error {
 // create makes a store, unless there is data without a head: what is left of
 // another must not be mistaken for nothing.
 func (s *Store) create(ctx context.Context) error {
-	all := s.reads.Scan(ctx, 0, "{"+s.keys.tag+"}:*", 10_000).Iterator()
+	all := s.reads.Scan(ctx, 0, escapeGlob(s.keys.of(""))+"*", 10_000).Iterator()
 	if all.Next(ctx) {
 		return fmt.Errorf("%s is missing, though there is %s: restore a backup, or name another tag: %w", s.keys.meta(), all.Val(), persistence.ErrCorrupt)
 	}

@@ -13,7 +13,8 @@ import (
 //
 //	{tag}:meta                     hash: format, epoch, beat
 //	{tag}:e:kind/id                hash: v version, c commit, h why halted, k data key,
-//	                               v0 s0 v1 s1 the last two snapshots
+//	                               v0 s0 v1 s1 the last two snapshots,
+//	                               l:list what stands for a list's archived items
 //	{tag}:j:kind/id                stream: version-0 → events
 //	{tag}:l:kind/list/id           stream: version-index → item of a list
 //	{tag}:ids:kind                 set in the order of ids
@@ -26,7 +27,10 @@ import (
 type keys struct{ tag string }
 
 // escape makes a kind or list safe in front of a slash; ids come last.
-var escape = strings.NewReplacer("%", "%25", "/", "%2F")
+var (
+	escape   = strings.NewReplacer("%", "%25", "/", "%2F")
+	unescape = strings.NewReplacer("%25", "%", "%2F", "/")
+)
 
 // name is the entity as it stands in sets, which are in the order of entities.
 func name(e persistence.Entity) string { return e.Kind + "\x00" + e.ID }
@@ -62,6 +66,24 @@ func (k keys) journal(e persistence.Entity) string {
 func (k keys) list(e persistence.Entity, list string) string {
 	return k.of("l:" + escape.Replace(e.Kind) + "/" + escape.Replace(list) + "/" + e.ID)
 }
+
+// parse reads the name of a key: the part before the colon and, for what belongs
+// to an entity, the entity and its list.
+func (k keys) parse(key string) (part string, e persistence.Entity, list string, ok bool) {
+	rest, ours := strings.CutPrefix(key, k.of(""))
+	part, rest, found := strings.Cut(rest, ":")
+	if !ours || !found {
+		return part, e, "", ours
+	}
+	kind, id, _ := strings.Cut(rest, "/")
+	if part == "l" {
+		list, id, _ = strings.Cut(id, "/")
+	}
+	return part, persistence.Entity{Kind: unescape.Replace(kind), ID: id}, unescape.Replace(list), true
+}
+
+// archived is the field of what stands for a list's archived items.
+func archived(list string) string { return "l:" + list }
 
 // member is the field of a group in the hash of groups.
 func member(group, topic string) string { return topic + "\x00" + group }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,36 +35,95 @@ func (s *Store) page(ctx context.Context, e persistence.Entity, list, cursor str
 		from = "(" + cursor
 	}
 	// One more than asked for tells whether there is a next page.
-	entries, err := s.reads.XRevRangeN(ctx, s.keys.list(e, list), from, "-", int64(n)+1).Result()
-	if err != nil {
-		return nil, "", s.wrap(err)
-	}
-	more := len(entries) > n
-	if more {
-		entries = entries[:n]
-	}
-	items, err := listItems(list, entries)
-	if err != nil || !more || n == 0 {
+	items, err := s.items(ctx, e, list, func(pipe redis.Pipeliner, key string) *redis.XMessageSliceCmd {
+		return pipe.XRevRangeN(ctx, key, from, "-", int64(n)+1)
+	}, func(items []persistence.ListItem, oldest persistence.ListItem) []persistence.ListItem {
+		if cursor == "" || before(oldest, cursor) {
+			return append(items, oldest)
+		}
+		return items
+	})
+	if err != nil || len(items) <= n {
 		return items, "", err
 	}
-	return items, persistence.FormatCursor(items[n-1].Version, items[n-1].Index), nil
+	if n == 0 {
+		return nil, cursor, nil
+	}
+	return items[:n], persistence.FormatCursor(items[n-1].Version, items[n-1].Index), nil
+}
+
+// before says whether an item lies before a cursor that is well formed.
+func before(i persistence.ListItem, cursor string) bool {
+	version, index, _ := persistence.ParseCursor(cursor)
+	return i.Version < version || i.Version == version && i.Index < index
 }
 
 // Since returns up to n items of a list after a place, oldest first.
 func (s *Store) Since(ctx context.Context, e persistence.Entity, list string, version uint64, index uint32, n int) ([]persistence.ListItem, error) {
 	err := s.mayRead(ctx, e, list)
+	after := persistence.FormatCursor(version, index)
 	var items []persistence.ListItem
 	if err == nil {
-		var entries []redis.XMessage
-		entries, err = s.reads.XRangeN(ctx, s.keys.list(e, list), "("+persistence.FormatCursor(version, index), "+", int64(n)).Result()
-		if err == nil {
-			items, err = listItems(list, entries)
-		}
+		items, err = s.items(ctx, e, list, func(pipe redis.Pipeliner, key string) *redis.XMessageSliceCmd {
+			return pipe.XRangeN(ctx, key, "("+after, "+", int64(n))
+		}, func(items []persistence.ListItem, oldest persistence.ListItem) []persistence.ListItem {
+			if before(persistence.ListItem{Version: version, Index: index}, persistence.FormatCursor(oldest.Version, oldest.Index)) {
+				return slices.Insert(items, 0, oldest)
+			}
+			return items
+		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read list %s of %s: %w", list, e, s.wrap(err))
+		return nil, fmt.Errorf("read list %s of %s: %w", list, e, err)
 	}
-	return items, nil
+	return items[:min(n, len(items))], nil
+}
+
+// items reads a list, and adds what stands for archived items: that lies before
+// all others.
+func (s *Store) items(ctx context.Context, e persistence.Entity, list string, read func(redis.Pipeliner, string) *redis.XMessageSliceCmd,
+	add func([]persistence.ListItem, persistence.ListItem) []persistence.ListItem,
+) ([]persistence.ListItem, error) {
+	pipe := s.reads.TxPipeline()
+	entries := read(pipe, s.keys.list(e, list))
+	beside := pipe.HGet(ctx, s.keys.state(e), archived(list))
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, s.wrap(err)
+	}
+	items, err := listItems(list, entries.Val())
+	if err != nil || errors.Is(beside.Err(), redis.Nil) {
+		return items, err
+	}
+	oldest, err := archivedItem(list, beside.Val())
+	if err != nil {
+		return nil, err
+	}
+	return add(items, oldest), nil
+}
+
+// archivedItem reads what replace.lua wrote.
+func archivedItem(list, text string) (persistence.ListItem, error) {
+	at, data, _ := strings.Cut(text, ":")
+	version, index, err := place(at)
+	return persistence.ListItem{List: list, Data: []byte(data), Version: version, Index: index}, err
+}
+
+// Replace drops the older items of a list.
+func (s *Store) Replace(ctx context.Context, e persistence.Entity, list string, version uint64, index uint32, data []byte) (int, error) {
+	err := errors.Join(e.Validate(), persistence.ValidateName(list))
+	dropped := 0
+	if err == nil {
+		after := persistence.FormatCursor(version, index+1)
+		if index == math.MaxUint32 {
+			after = persistence.FormatCursor(version+1, 0)
+		}
+		dropped, err = s.run(ctx, replaceScript, []string{s.keys.list(e, list), s.keys.state(e)},
+			archived(list), persistence.FormatCursor(version, index), after, data != nil, data).Int()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("drop items of list %s of %s: %w", list, e, s.wrap(err))
+	}
+	return dropped, nil
 }
 
 func (s *Store) mayRead(ctx context.Context, e persistence.Entity, list string) error {

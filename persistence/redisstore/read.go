@@ -54,6 +54,20 @@ func (s *Store) wrap(err error) error {
 
 // readEntity reads an entity and checks that what it finds fits together.
 func readEntity(l *persistence.Loaded, state map[string]string, journal []redis.XMessage) error {
+	err := readState(l, state)
+	if err != nil {
+		return err
+	}
+	after := uint64(0)
+	if len(l.Snapshots) == 2 {
+		after = l.Snapshots[0].Version
+	}
+	l.Tail, err = tail(journal, after, l.Version)
+	return err
+}
+
+// readState reads the version and the snapshots, the older first.
+func readState(l *persistence.Loaded, state map[string]string) error {
 	var err error
 	if l.Version, err = number(state["v"]); err != nil {
 		return err
@@ -71,12 +85,7 @@ func readEntity(l *persistence.Loaded, state map[string]string, journal []redis.
 		l.Snapshots = append(l.Snapshots, persistence.Snapshot{Version: version, Data: []byte(data)})
 	}
 	slices.SortFunc(l.Snapshots, func(a, b persistence.Snapshot) int { return cmp.Compare(a.Version, b.Version) })
-	after := uint64(0)
-	if len(l.Snapshots) == 2 {
-		after = l.Snapshots[0].Version
-	}
-	l.Tail, err = tail(journal, after, l.Version)
-	return err
+	return nil
 }
 
 // tail reads the journal after a version and checks that it is contiguous up to another.

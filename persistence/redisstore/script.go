@@ -24,6 +24,12 @@ var (
 	clearText string
 	//go:embed lua/swapkey.lua
 	swapKeyText string
+	//go:embed lua/replace.lua
+	replaceText string
+	//go:embed lua/trim.lua
+	trimText string
+	//go:embed lua/fillitem.lua
+	fillItemText string
 
 	commitScript  = redis.NewScript(commitText)
 	appendScript  = redis.NewScript(appendText)
@@ -33,4 +39,6 @@ var (
 	haltScript    = redis.NewScript(haltText)
 	clearScript   = redis.NewScript(clearText)
 	swapKeyScript = redis.NewScript(swapKeyText)
+	replaceScript = redis.NewScript(replaceText)
+	trimScript    = redis.NewScript(trimText)
 )

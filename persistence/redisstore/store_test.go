@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"iter"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/redistest"
+	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/redisstore"
 	"github.com/threefoldtech/cloud-marketplace/persistence/storetest"
@@ -50,10 +52,20 @@ func (s *stores) reopen(t *testing.T, store persistence.Store) persistence.Store
 	return s.openTag(t, tag.(string))
 }
 
+func (s *stores) restore(t *testing.T, parts iter.Seq2[*backupv1.Part, error]) persistence.Store {
+	t.Helper()
+	tag := "r" + strconv.FormatUint(s.count.Add(1), 10)
+	options := redisstore.Options{Redis: &redis.Options{Addr: s.server.Addr}, Tag: tag}
+	if err := redisstore.Restore(t.Context(), options, parts); err != nil {
+		t.Fatal(err)
+	}
+	return s.openTag(t, tag)
+}
+
 func TestStore(t *testing.T) {
 	t.Parallel()
 	s := &stores{server: redistest.Start(t)}
-	storetest.Run(t, s.open, s.reopen)
+	storetest.Run(t, s.open, s.restore, s.reopen)
 }
 
 func TestPubSub(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -158,6 +160,66 @@ func (s *Store) position(ctx context.Context, key, field string) (persistence.Po
 	}
 	n, err := number(text)
 	return persistence.FormatPosition(n), err
+}
+
+// Groups returns the consumer groups of a topic.
+func (s *Store) Groups(ctx context.Context, topic string) ([]persistence.Group, error) {
+	all, err := s.groups(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("list the groups of topic %s: %w", topic, err)
+	}
+	return all, nil
+}
+
+func (s *Store) groups(ctx context.Context, topic string) ([]persistence.Group, error) {
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	fields, err := s.reads.HGetAll(ctx, s.keys.groups()).Result()
+	if err != nil {
+		return nil, s.wrap(err)
+	}
+	var all []persistence.Group
+	for field, text := range fields {
+		name, ours := strings.CutPrefix(field, member("", topic))
+		if !ours {
+			continue
+		}
+		n, err := number(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, persistence.Group{Name: name, At: persistence.FormatPosition(n)})
+	}
+	slices.SortFunc(all, func(a, b persistence.Group) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Topics returns the names of all topics.
+func (s *Store) Topics(ctx context.Context) ([]string, error) {
+	err := s.open(ctx)
+	var all []string
+	if err == nil {
+		all, err = s.reads.HKeys(ctx, s.keys.ends()).Result()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the topics: %w", s.wrap(err))
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+// Trim drops messages that every group has read.
+func (s *Store) Trim(ctx context.Context, topic string, upTo persistence.Position) (int, error) {
+	limit, err := upTo.Number()
+	dropped := 0
+	if err == nil {
+		dropped, err = s.run(ctx, trimScript, []string{s.keys.groups(), s.keys.topic(topic)}, member("", topic), limit).Int()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("trim topic %s: %w", topic, s.wrap(err))
+	}
+	return dropped, nil
 }
 
 // Advance moves a consumer group, never back.

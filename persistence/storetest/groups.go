@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -44,6 +45,61 @@ func checkGroupCursor(t *testing.T, s persistence.Store) {
 	mustStand(t, s, "g", "t", at[11])
 	mustStand(t, s, "g2", "t", "")
 	mustStand(t, s, "g", "t2", "")
+}
+
+func checkGroups(t *testing.T, s persistence.Store) {
+	at := publish(t, s, "t", 3)
+	check(t, s.Advance(t.Context(), "late", "t", "")) // it is known from its first word on
+	check(t, s.Advance(t.Context(), "early", "t", at[1]))
+	check(t, s.Advance(t.Context(), "elsewhere", "t2", at[0]))
+	groups, err := s.Groups(t.Context(), "t")
+	check(t, err)
+	if got, want := fmt.Sprint(groups), fmt.Sprintf("[{early %s} {late }]", at[1]); got != want {
+		t.Fatalf("groups %s, want %s", got, want)
+	}
+	publish(t, s, "other", 1)
+	topics, err := s.Topics(t.Context())
+	check(t, err)
+	if got := fmt.Sprint(topics); got != "[other t]" {
+		t.Fatalf("topics %s", got)
+	}
+}
+
+// mustTrim trims and checks how many messages went.
+func mustTrim(t *testing.T, s persistence.Store, upTo persistence.Position, want int) {
+	t.Helper()
+	got, err := s.Trim(t.Context(), "t", upTo)
+	check(t, err)
+	if got != want {
+		t.Fatalf("%d messages up to %q were dropped, want %d", got, upTo, want)
+	}
+}
+
+func checkTrim(t *testing.T, s persistence.Store) {
+	at := publish(t, s, "t", 12)
+	mustTrim(t, s, at[11], 0) // nobody is known to have read anything
+	check(t, s.Advance(t.Context(), "slow", "t", ""))
+	check(t, s.Advance(t.Context(), "fast", "t", at[10]))
+	mustTrim(t, s, at[11], 0)
+	check(t, s.Advance(t.Context(), "slow", "t", at[4]))
+	mustTrim(t, s, at[2], 3)
+	mustTrim(t, s, at[11], 2)
+	mustTrim(t, s, at[11], 0)
+	ms, err := s.Read(t.Context(), "t", at[0], 100) // what is gone is passed over
+	check(t, err)
+	if len(ms) != 7 || ms[0].Position != at[5] {
+		t.Fatalf("%d messages from %s on, want 7 from %s on", len(ms), ms[0].Position, at[5])
+	}
+	check(t, s.Advance(t.Context(), "slow", "t", at[11]))
+	check(t, s.Advance(t.Context(), "fast", "t", at[11]))
+	mustTrim(t, s, at[11], 7)
+	if end, err := s.End(t.Context(), "t"); err != nil || end != at[11] {
+		t.Fatalf("the end of a topic that is empty: %q, %v", end, err)
+	}
+	check(t, s.Append(t.Context(), []persistence.Message{out("t", "next")}))
+	if ms, err = s.Read(t.Context(), "t", at[11], 10); err != nil || len(ms) != 1 || string(ms[0].Payload) != "next" {
+		t.Fatalf("after the end: %+v, %v", ms, err)
+	}
 }
 
 // mustLease asks for a lease and checks the answer.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,71 @@ func checkSince(t *testing.T, s persistence.Store) {
 		if got := places(items); got != c.want {
 			t.Errorf("since %d-%d: %s, want %s", c.version, c.index, got, c.want)
 		}
+	}
+}
+
+// mustReplace drops items and checks how many went.
+func mustReplace(t *testing.T, s persistence.Store, version uint64, index uint32, data string, want int) {
+	t.Helper()
+	var by []byte
+	if data != "" {
+		by = []byte(data)
+	}
+	got, err := s.Replace(t.Context(), ann, "a", version, index, by)
+	check(t, err)
+	if got != want {
+		t.Fatalf("%d items up to %d-%d were dropped, want %d", got, version, index, want)
+	}
+}
+
+// mustList checks a list read oldest first, and paged newest first by two.
+func mustList(t *testing.T, s persistence.Store, want ...string) {
+	t.Helper()
+	items, err := s.Since(t.Context(), ann, "a", 0, 0, 100)
+	check(t, err)
+	if got := places(items); got != strings.Join(want, " ") {
+		t.Fatalf("the list is %s, want %s", got, want)
+	}
+	var paged []persistence.ListItem
+	for cursor, done := "", false; !done; done = cursor == "" {
+		page, next, err := s.Page(t.Context(), ann, "a", cursor, 2)
+		check(t, err)
+		paged, cursor = append(paged, page...), next
+	}
+	slices.Reverse(paged)
+	if got := places(paged); got != strings.Join(want, " ") {
+		t.Fatalf("by pages it is %s, want %s", got, want)
+	}
+}
+
+func checkReplace(t *testing.T, s persistence.Store) {
+	fill(t, s, ann)
+	mustReplace(t, s, 0, 7, "x", 0) // nothing there: nothing to stand for
+	mustList(t, s, "1-0=p", "2-0=q", "2-1=r", "3-0=s", "3-1=")
+	mustReplace(t, s, 2, 0, "old", 2)
+	mustList(t, s, "2-0=old", "2-1=r", "3-0=s", "3-1=")
+	items, err := s.Since(t.Context(), ann, "a", 2, 0, 1)
+	check(t, err)
+	if got := places(items); got != "2-1=r" {
+		t.Fatalf("after what stands for others comes %s", got)
+	}
+	items, _, err = s.Page(t.Context(), ann, "a", persistence.FormatCursor(2, 1), 5)
+	check(t, err)
+	if got := places(items); got != "2-0=old" {
+		t.Fatalf("before the first there is %s", got)
+	}
+	mustReplace(t, s, 3, 0, "older", 3) // also what stands for others
+	mustList(t, s, "3-0=older", "3-1=")
+	c := step(ann, 3)
+	c.Lists = []persistence.ListItem{{List: "a", Data: []byte("new")}}
+	mustCommit(t, s, c)
+	mustList(t, s, "3-0=older", "3-1=", "4-0=new")
+	mustReplace(t, s, 3, 1, "", 2)
+	mustList(t, s, "4-0=new")
+	mustReplace(t, s, 9, 0, "", 1)
+	mustList(t, s)
+	if items, err = s.Since(t.Context(), ann, "ab", 0, 0, 9); err != nil || places(items) != "2-0=other" {
+		t.Fatalf("another list: %s, %v", places(items), err)
 	}
 }
 

@@ -12,9 +12,11 @@ package storetest
 
 import (
 	"context"
+	"iter"
 	"testing"
 	"time"
 
+	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
@@ -27,9 +29,12 @@ type Open func(t *testing.T) persistence.Store
 // Reopen closes a store and opens what it has stored again.
 type Reopen func(t *testing.T, s persistence.Store) persistence.Store
 
+// Restore makes a store of the parts of a dump, and closes it when the test ends.
+type Restore func(t *testing.T, parts iter.Seq2[*backupv1.Part, error]) persistence.Store
+
 // Run checks the contract. A nil reopen says that the store is not durable;
 // what concerns durability is then left out.
-func Run(t *testing.T, open Open, reopen Reopen) {
+func Run(t *testing.T, open Open, restore Restore, reopen Reopen) {
 	t.Helper()
 	for _, part := range parts() {
 		t.Run(part.name, func(t *testing.T) {
@@ -37,6 +42,10 @@ func Run(t *testing.T, open Open, reopen Reopen) {
 			part.check(t, open(t))
 		})
 	}
+	t.Run("a dump makes the same store again", func(t *testing.T) {
+		t.Parallel()
+		checkDump(t, open(t), restore)
+	})
 	if reopen == nil {
 		return
 	}
@@ -76,6 +85,7 @@ func parts() []part {
 		{"a long list is read both ways", checkLongList},
 		{"lists with like names are apart", checkListNames},
 		{"a cursor nobody gave out is refused", checkCursor},
+		{"older items give way to one", checkReplace},
 		{"a wake-up is replaced, cleared and claimed", checkWake},
 		{"wake-ups come earliest first", checkWakeOrder},
 		{"messages come in order with their origin", checkOutbox},
@@ -85,6 +95,8 @@ func parts() []part {
 		{"reading ends with its context", checkReadEnds},
 		{"reading ends with the store", checkReadClosed},
 		{"a group's cursor never moves back", checkGroupCursor},
+		{"the groups of a topic are known", checkGroups},
+		{"nothing is trimmed that a group has not read", checkTrim},
 		{"a lease has one holder", checkLease},
 		{"a lease runs out", checkLeaseExpiry},
 		{"an ended context is answered", checkContext},
