@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
 
 # What the tests need beside Go; tools/need knows the packages.
-NEEDS := gcc redis-server
+NEEDS := gcc redis-server strace
 LINT  := go tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help

@@ -21,16 +21,24 @@ const (
 	crashAcks     = 3000 // after which a child is killed
 )
 
-// TestMain runs the tests, or the process that TestCrash kills.
+// TestMain runs the tests, or a process of one of them.
 func TestMain(m *testing.M) {
-	path := os.Getenv(crashFile)
-	if path == "" {
-		os.Exit(m.Run())
+	for variable, run := range map[string]func(string) error{
+		crashFile:    commitUntilKilled,
+		powerLoad:    commitForPower,
+		powerInspect: inspectForPower,
+	} {
+		value := os.Getenv(variable)
+		if value == "" {
+			continue
+		}
+		if err := run(value); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
-	if err := commitUntilKilled(path); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(m.Run())
 }
 
 // commitUntilKilled commits to all entities at once.
