@@ -1,9 +1,13 @@
 package boltstore
 
 import (
+	"bytes"
 	"errors"
 	"math"
+	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -108,6 +112,59 @@ func TestDamageOfOneIsNotTheOthers(t *testing.T) {
 	if err := commitTo(t, s, bob, 1, nil); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestDamagedSectors writes garbage over sectors of a file: it opens, or is
+// refused with a sentence that says what to do. Nothing ends the process.
+func TestDamagedSectors(t *testing.T) {
+	t.Parallel()
+	s := openTest(t, Options{})
+	for i := range 300 {
+		e := persistence.Entity{Kind: "user", ID: strconv.Itoa(i)}
+		if err := commitTo(t, s, e, 0, func(c *persistence.Commit) {
+			c.Events = bytes.Repeat([]byte{byte(i)}, 20+i)
+			c.Out = []persistence.Message{{Topic: "t", Payload: c.Events}}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := s.db.Path()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	refused := 0
+	for n := range 400 {
+		damaged := bytes.Clone(whole)
+		at := random.IntN(len(damaged)/512) * 512
+		for i := range 512 {
+			damaged[at+i] = byte(random.IntN(256) * (n % 2)) // or zeros
+		}
+		path := filepath.Join(filepath.Dir(path), strconv.Itoa(n)) // one that bbolt gave up on stays locked
+		if err := os.WriteFile(path, damaged, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, Options{})
+		if err != nil {
+			refused++
+			if !errors.Is(err, persistence.ErrCorrupt) {
+				t.Errorf("seed %d, sector %d: %v", seed, at/512, err)
+			}
+			continue
+		}
+		if err := s.Close(); err != nil {
+			t.Errorf("seed %d, sector %d: %v", seed, at/512, err)
+		}
+	}
+	if refused == 0 {
+		t.Error("no damage was noticed")
+	}
+	t.Logf("%d of 400 were refused", refused)
 }
 
 func TestReadFindsDamage(t *testing.T) {

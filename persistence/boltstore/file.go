@@ -4,9 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -39,13 +41,71 @@ var (
 	keyEpoch  = []byte("epoch")
 )
 
-// openFile opens the database and returns it with its epoch.
+// openFile opens the database, and makes it if there is none. It returns it with
+// its epoch.
 func openFile(path string) (*bbolt.DB, string, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := makeFile(path); err != nil {
+			return nil, "", err
+		}
+	}
+	if err := errors.Join(inspect(path), syncFolder(filepath.Dir(path))); err != nil {
+		return nil, "", err
+	}
+	return openMade(path)
+}
+
+// makeFile puts an empty store in place, whole or not at all: bbolt makes a file
+// where it is, and power that fails meanwhile leaves one that nobody can open.
+func makeFile(path string) error {
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = folder.Close() }() // and lets others in
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock the folder: %w", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err // another process was first
+	}
+	anew := path + ".new"
+	if _, err := os.Stat(anew); err == nil { // left by one that died
+		if err := os.Remove(anew); err != nil {
+			return err
+		}
+	}
+	db, _, err := openMade(anew)
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(anew, path); err != nil {
+		return err
+	}
+	return folder.Sync()
+}
+
+// openBolt opens a database. What bbolt finds wrong by a panic is an error: an
+// operator reads it, and knows what to do.
+func openBolt(path string) (db *bbolt.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", persistence.ErrCorrupt, r)
+		}
+	}()
+	return bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:        lockWait,
 		FreelistType:   bbolt.FreelistMapType,
 		NoFreelistSync: true,
 	})
+}
+
+// openMade opens a database that was inspected, or that nobody else sees.
+func openMade(path string) (*bbolt.DB, string, error) {
+	db, err := openBolt(path)
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, "", persistence.ErrLocked
@@ -55,9 +115,6 @@ func openFile(path string) (*bbolt.DB, string, error) {
 		return nil, "", err
 	}
 	epoch, err := prepare(db)
-	if err == nil {
-		err = syncFolder(filepath.Dir(path))
-	}
 	if err != nil {
 		return nil, "", errors.Join(err, db.Close())
 	}

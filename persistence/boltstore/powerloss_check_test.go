@@ -30,11 +30,11 @@ func (r *remains) note(err error) {
 }
 
 // checkRemains opens a store and returns all that is wrong with it, given what
-// was acknowledged. errRefused says that it does not open.
+// was acknowledged.
 func checkRemains(ctx context.Context, path string, acked []uint64) error {
 	s, err := boltstore.Open(path, boltstore.Options{Gather: -1})
 	if err != nil {
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return fmt.Errorf("the store does not open: %w", err)
 	}
 	r := remains{store: s, versions: make([]uint64, powerEntities)}
 	for entity := range powerEntities {
@@ -49,9 +49,6 @@ func checkRemains(ctx context.Context, path string, acked []uint64) error {
 	r.note(checkPages(path))
 	return errors.Join(r.wrong...)
 }
-
-// errRefused says that a store did not open.
-var errRefused = errors.New("the store does not open")
 
 // entity looks at what one entity has of its own.
 func (r *remains) entity(ctx context.Context, entity int, acked uint64) error {

@@ -11,7 +11,7 @@ const (
 )
 
 // history is what a process did to its file, in the order in which it began.
-// The file's creation comes first.
+// The file's creation comes first; it has another name then.
 type history []*op
 
 // without is the history in which an operation was not done, as by a disk that lies.
@@ -62,6 +62,7 @@ func (h history) acked(line int) []uint64 {
 }
 
 // Sorts of operations.
+func isName(o *op) bool { return o.kind == opName }
 func isAck(o *op) bool  { return o.kind == opAck }
 func isSync(o *op) bool { return o.kind == opSync }
 func isMeta(o *op) bool { return o.kind == opWrite && o.offset < metas }
@@ -85,7 +86,8 @@ type disk struct {
 func (d *disk) lost(h history, line int, random *rand.Rand) []byte {
 	durable := h.synced(opSync, line)
 	d.settle(h, line, durable)
-	if h.synced(opKeep, line) < h[0].end && random.IntN(2) == 0 {
+	named := h[h.after(0, isName)]
+	if line <= named.begin || h.synced(opKeep, line) < named.end && random.IntN(2) == 0 {
 		return nil
 	}
 	file := append(grow(d.file, 1)[:0], d.base...) // An empty file is one, too.
@@ -120,7 +122,7 @@ func (o *op) whole(file []byte) []byte {
 		copy(file[o.offset:], o.data)
 	case opResize:
 		file = grow(file, int(o.offset))[:o.offset]
-	case opCreate, opKeep, opSync, opAck:
+	case opCreate, opKeep, opSync, opName, opAck:
 	}
 	return file
 }

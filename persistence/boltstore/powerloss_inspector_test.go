@@ -26,9 +26,7 @@ type inspection struct {
 
 // verdict is what it says.
 type verdict struct {
-	Wrong   string `json:"wrong"`   // empty if nothing is
-	Refused bool   `json:"refused"` // the store did not open
-	Died    bool   `json:"died"`    // the process ended
+	Wrong string `json:"wrong"` // empty if nothing is
 }
 
 // inspector is a process that looks at files: what is damaged can take the
@@ -55,7 +53,7 @@ func inspectForPower(string) error {
 		var v verdict
 		ctx, cancel := context.WithTimeout(context.Background(), inspectTimeout/2)
 		if err := checkRemains(ctx, i.Path, i.Acked); err != nil {
-			v = verdict{Refused: errors.Is(err, errRefused), Wrong: err.Error()}
+			v = verdict{Wrong: err.Error()}
 		}
 		cancel()
 		if err := out.Encode(v); err != nil {
@@ -105,7 +103,7 @@ func (i *inspector) inspect(t *testing.T, path string, file []byte, acked []uint
 	var v verdict
 	err = errors.Join(i.in.Encode(inspection{Path: path, Acked: acked}), i.out.Decode(&v))
 	if err != nil {
-		v = verdict{Died: true, Wrong: fmt.Sprintf("the process that looked ended: %v: %.1000s", i.stop(), i.complaint)}
+		v = verdict{Wrong: fmt.Sprintf("the process that looked ended: %v: %.1000s", i.stop(), i.complaint)}
 	}
 	return v, nil
 }

@@ -20,6 +20,7 @@ const powerLoad = "BOLTSTORE_POWER_LOAD"
 
 const (
 	powerStore = "store.db" // what is in the folder of the process that is traced
+	powerNew   = ".new"     // behind its name while it is made
 	powerAcks  = "acks"
 	powerTrace = "trace"
 

@@ -48,7 +48,7 @@ func record(t *testing.T) string {
 	})
 	child := exec.CommandContext(t.Context(), "strace", "-f", "-qq", "-y", "-xx", "-s", "16777216", "--seccomp-bpf",
 		"-e", "trace=%file,%desc", "-e", "signal=none", "-o", filepath.Join(folder, powerTrace),
-		"-P", folder, "-P", filepath.Join(folder, powerStore), "-P", filepath.Join(folder, powerAcks),
+		"-P", folder, "-P", filepath.Join(folder, powerStore), "-P", filepath.Join(folder, powerStore+powerNew), "-P", filepath.Join(folder, powerAcks),
 		os.Args[0], "-test.run=^$")
 	child.Env = append(os.Environ(), powerLoad+"="+folder)
 	if out, err := child.CombinedOutput(); err != nil {

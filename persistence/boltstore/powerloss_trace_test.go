@@ -22,18 +22,24 @@ const (
 	opWrite
 	opResize
 	opSync
-	opAck // somebody was told that a commit is durable
+	opName // the file gets its name
+	opAck  // somebody was told that a commit is durable
 )
 
 // opKinds are the system calls that matter, and what they are made to.
 var opKinds = map[string]opKind{
-	"openat " + powerStore:    opCreate,
-	"fsync folder":            opKeep,
-	"pwrite64 " + powerStore:  opWrite,
-	"ftruncate " + powerStore: opResize,
-	"fsync " + powerStore:     opSync,
-	"fdatasync " + powerStore: opSync,
-	"write " + powerAcks:      opAck,
+	"openat " + powerStore + powerNew:    opCreate,
+	"pwrite64 " + powerStore + powerNew:  opWrite,
+	"ftruncate " + powerStore + powerNew: opResize,
+	"fsync " + powerStore + powerNew:     opSync,
+	"fdatasync " + powerStore + powerNew: opSync,
+	"renameat " + powerStore + powerNew:  opName,
+	"fsync folder":                       opKeep,
+	"pwrite64 " + powerStore:             opWrite,
+	"ftruncate " + powerStore:            opResize,
+	"fsync " + powerStore:                opSync,
+	"fdatasync " + powerStore:            opSync,
+	"write " + powerAcks:                 opAck,
 }
 
 // op is one operation. Times are lines of the trace.
@@ -135,7 +141,7 @@ func harmless(name, rest string) error {
 // file says which file arguments speak of.
 func (r *tracer) file(args []string) string {
 	names := map[string]string{r.folder: "folder"}
-	for _, name := range []string{powerStore, powerAcks} {
+	for _, name := range []string{powerStore, powerStore + powerNew, powerAcks} {
 		names[filepath.Join(r.folder, name)] = name
 	}
 	for _, arg := range args[:min(2, len(args))] { // A file that is opened comes second.
@@ -156,7 +162,7 @@ func (o *op) parse(args []string, result string) (err error) {
 	switch o.kind {
 	case opCreate:
 		return nil
-	case opKeep, opSync:
+	case opKeep, opSync, opName:
 	case opResize:
 		o.offset, err = strconv.ParseInt(args[len(args)-1], 10, 64)
 	case opWrite:
