@@ -1,12 +1,12 @@
 package actors_test
 
 import (
-	"bytes"
 	"context"
-	"strings"
+	"errors"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/audit"
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/actors/ledger"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
@@ -28,86 +28,23 @@ func (s *simulation) all(kind string) map[string]proto.Message {
 			s.fail("load %s: %v", ref.Entity, err)
 			continue
 		}
-		if found[ref.Entity.ID], err = entity.Replay(s.kinds[kind], ref.Entity.ID, l); err != nil {
+		seen, err := entity.Inspect(s.kinds[kind], ref.Entity.ID, l)
+		if err = errors.Join(err, seen.Damage); err != nil {
 			s.fail("replay: %v", err)
 		}
-		s.checkSnapshot(ref.Entity, l)
+		found[ref.Entity.ID] = seen.State
 	}
 	return found
 }
 
-// checkSnapshot replays from the older snapshot to the newer.
-func (s *simulation) checkSnapshot(e persistence.Entity, l persistence.Loaded) {
-	if len(l.Snapshots) < 2 {
-		return
-	}
-	older, newer := l.Snapshots[0], l.Snapshots[1]
-	part := persistence.Loaded{Version: newer.Version, Snapshots: []persistence.Snapshot{older}}
-	for _, r := range l.Tail {
-		if r.Version <= newer.Version {
-			part.Tail = append(part.Tail, r)
-		}
-	}
-	state, err := entity.Replay(s.kinds[e.Kind], e.ID, part)
-	if err != nil {
-		s.fail("replay to the snapshot: %v", err)
-		return
-	}
-	snap := &journalv1.Snapshot{}
-	replayed, _ := proto.MarshalOptions{Deterministic: true}.Marshal(state)
-	if err := proto.Unmarshal(newer.Data, snap); err != nil || !bytes.Equal(snap.GetState(), replayed) {
-		s.fail("the snapshot of %s at %d is not what its events lead to (%v)", e, newer.Version, err)
-	}
-}
-
 // check holds whatever must be so at any moment.
 func (s *simulation) check() {
-	deployments := s.all("deployment")
-	users := s.all("user")
-	for id, m := range users {
-		u, ok := m.(*journalv1.UserState)
-		if !ok {
-			continue
-		}
-		if err := ledger.Verify(u.GetBook()); err != nil {
-			s.fail("the book of %s: %v", id, err)
-		}
-		for d, known := range u.GetDeployments() {
-			st, ok := deployments[d].(*journalv1.DeploymentState)
-			if !ok {
-				s.fail("%s knows deployment %s, which is not there", id, d)
-				continue
-			}
-			if known.GetCharged() > st.GetDeployment().GetCharged() {
-				s.fail("%s paid %d for %s, which has cost %d", id, known.GetCharged(), d, st.GetDeployment().GetCharged())
-			}
-			if known.GetStatement() > st.GetStatement() {
-				s.fail("%s heard statement %d of %s, which made %d", id, known.GetStatement(), d, st.GetStatement())
-			}
-		}
-		for d := range u.GetBook().GetHolds() {
-			if u.GetDeployments()[d] == nil && !strings.HasPrefix(d, "transfer/") {
-				s.fail("%s holds for %s, which it does not know", id, d)
-			}
-		}
-		for to, o := range u.GetOutgoing() {
-			s.checkTransfers(id, to, o, users[to])
-		}
+	states := audit.States{}
+	for kind := range s.kinds {
+		states[kind] = s.all(kind)
 	}
-	s.all("node")
-	s.all("broadcast")
-}
-
-// checkTransfers holds what one user sent to what another heard: all but what
-// is on its way, and of that at most the oldest.
-func (s *simulation) checkTransfers(from, to string, o *journalv1.OutgoingTransfers, receiver proto.Message) {
-	last := uint64(0)
-	if r, ok := receiver.(*journalv1.UserState); ok {
-		last = r.GetIncoming()[from].GetLast()
-	}
-	answered := o.GetLast() - uint64(len(o.GetOpen()))
-	if last != answered && (last != answered+1 || len(o.GetOpen()) == 0) {
-		s.fail("%s sent %d transfers to %s, %d are open, and %d were heard", from, o.GetLast(), to, len(o.GetOpen()), last)
+	for _, fault := range audit.Books(states) {
+		s.fail("%s", fault)
 	}
 }
 

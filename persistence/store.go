@@ -16,6 +16,7 @@
 package persistence
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -52,6 +53,11 @@ type Entity struct{ Kind, ID string }
 
 // String returns kind/id.
 func (e Entity) String() string { return e.Kind + "/" + e.ID }
+
+// Compare orders entities by kind, then by id.
+func (e Entity) Compare(f Entity) int {
+	return cmp.Or(cmp.Compare(e.Kind, f.Kind), cmp.Compare(e.ID, f.ID))
+}
 
 // Commit is all that one step of an entity leaves behind. Nothing in it may
 // change after it was handed over.

@@ -39,6 +39,79 @@ func Replay(k *Kind, id string, l persistence.Loaded) (proto.Message, error) {
 	return f.machine.message(), nil
 }
 
+// Inspection is what an entity is like, as a store tells of it.
+type Inspection struct {
+	State proto.Message
+	// Wakes says that it must be woken some time: its state wants it, or tasks are
+	// under way. A store must then have a wake-up for it.
+	Wakes bool
+	// Damage is what is wrong with its snapshots, though the journal makes up for it.
+	Damage error
+}
+
+// Inspect is Replay that looks closer: it also holds the newer of two snapshots
+// to what its events lead to from the older.
+func Inspect(k *Kind, id string, l persistence.Loaded) (Inspection, error) {
+	f, err := fold(k, id, l)
+	if err != nil {
+		return Inspection{}, err
+	}
+	i := Inspection{State: f.machine.message(), Damage: f.damage}
+	i.Wakes = !f.machine.wake().IsZero() || len(f.machine.tasks()) > 0
+	if i.Damage == nil && len(l.Snapshots) == 2 {
+		i.Damage = compareSnapshots(k, id, l)
+	}
+	return i, nil
+}
+
+// compareSnapshots replays from the older of two snapshots to the newer.
+func compareSnapshots(k *Kind, id string, l persistence.Loaded) error {
+	newer := l.Snapshots[1]
+	part := persistence.Loaded{Version: newer.Version, Snapshots: l.Snapshots[:1]}
+	for _, r := range l.Tail {
+		if r.Version <= newer.Version {
+			part.Tail = append(part.Tail, r)
+		}
+	}
+	replayed, err := foldFrom(k, id, part, part.Snapshots)
+	if err != nil {
+		return fmt.Errorf("replay to the newer snapshot: %w", err)
+	}
+	written := folded{machine: k.blank(id)}
+	if err := written.snapshot(newer); err != nil {
+		return err
+	}
+	if !proto.Equal(replayed.machine.message(), written.machine.message()) {
+		return fmt.Errorf("the snapshot at %d is not what the events lead to", newer.Version)
+	}
+	return nil
+}
+
+// Items decodes items of a list of a kind into the messages that clients see,
+// for those who read lists without being asked by a client. A list that no
+// method shows is an error.
+func Items(kind, list string, items []persistence.ListItem) ([]proto.Message, error) {
+	for _, m := range messages.Methods {
+		if m.Actor != kind || m.List != list {
+			continue
+		}
+		field := m.Response().ProtoReflect().Descriptor().Fields().ByNumber(itemsField(m))
+		if field == nil {
+			continue
+		}
+		all := make([]proto.Message, len(items))
+		for i, item := range items {
+			one := m.Response().ProtoReflect().NewField(field).List().NewElement().Message()
+			if err := proto.Unmarshal(item.Data, one.Interface()); err != nil {
+				return nil, fmt.Errorf("item %d-%d of list %s: %w", item.Version, item.Index, list, err)
+			}
+			all[i] = one.Interface()
+		}
+		return all, nil
+	}
+	return nil, fmt.Errorf("entities of kind %s have no list %s", kind, list)
+}
+
 // fold reads the newest snapshot and every record after it. A snapshot that
 // cannot be read costs no more than the way from the one before, or from the
 // first event: the journal reaches back to there, and no further.

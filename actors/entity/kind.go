@@ -124,6 +124,13 @@ type Kind struct {
 	NotFound marketplacev1.ErrorReason
 	lists    map[string]*messages.Method // EVENT streams by list
 	blank    func(id string) machine
+	event    func() proto.Message
+}
+
+// Event decodes an event of the kind, for those who show journals.
+func (k *Kind) Event(data []byte) (proto.Message, error) {
+	e := k.event()
+	return e, proto.Unmarshal(data, e)
 }
 
 // Define makes a Kind of a Behavior.
@@ -134,6 +141,7 @@ func Define[S, E proto.Message](name string, notFound marketplacev1.ErrorReason,
 			k.lists[m.List] = m
 		}
 	}
+	k.event = func() proto.Message { return blank[E]() }
 	k.blank = func(id string) machine { return &state[S, E]{behavior: b, id: id, s: blank[S]()} }
 	return k
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -78,10 +76,11 @@ func (c *child) start(ctx context.Context) error {
 
 // isReady reads where the server listens and asks whether it is ready.
 func (c *child) isReady(ctx context.Context) bool {
-	text, err := os.ReadFile(filepath.Join(c.data, listeningFile))
-	if errors.Is(err, fs.ErrNotExist) || json.Unmarshal(text, &c.addresses) != nil {
+	a, err := readListening(c.data)
+	if err != nil {
 		return false
 	}
+	c.addresses = a
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.addresses.Admin+"/readyz", nil)
 	if err != nil {
 		return false

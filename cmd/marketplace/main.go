@@ -50,7 +50,8 @@ func command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); see configs/")
-	root.AddCommand(serveCommand(&file), demoCommand(&file), rekeyCommand(&file), forgetCommand(&file), compactCommand(&file))
+	root.AddCommand(serveCommand(&file), demoCommand(&file), rekeyCommand(&file), forgetCommand(&file), compactCommand(&file),
+		backupCommand(&file), restoreCommand(&file), verifyCommand(&file), journalCommand(&file))
 	return root
 }
 

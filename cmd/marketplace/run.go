@@ -228,6 +228,16 @@ func (m *Main) stop() error {
 	return errors.Join(errs...)
 }
 
+// readListening says where the server of a data folder is reached.
+func readListening(data string) (Addresses, error) {
+	var a Addresses
+	text, err := os.ReadFile(filepath.Join(data, listeningFile))
+	if err == nil {
+		err = json.Unmarshal(text, &a)
+	}
+	return a, err
+}
+
 // writeListening leaves where the server is reached beside its data, for
 // programs on the same machine.
 func (m *Main) writeListening(a Addresses) error {

@@ -30,6 +30,7 @@ var layers = []layer{
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},
+	{"persistence/backup", []string{"persistence", "persistence/codec", "messages/..."}, []string{protobuf}},
 	{"persistence/codec", []string{"persistence", "messages/..."}, nil},
 	{"persistence/redisstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"github.com/redis/go-redis/...", "github.com/hdt3213/rdb/..."}},
 	{"persistence/boltstore", []string{"persistence", "persistence/codec", "messages/...", "internal/..."}, []string{"go.etcd.io/bbolt/..."}},
@@ -43,6 +44,7 @@ var layers = []layer{
 	{"actors/capacity", []string{"messages/..."}, nil},
 	{"actors/inbox", []string{"messages/...", "actors/engine", "persistence", "internal/..."}, []string{watermill, protobuf}},
 	{"actors/catalogue", []string{"messages/...", "actors/engine", "persistence", "actors/price", "actors/capacity", "internal/..."}, []string{watermill, protobuf}},
+	{"actors/audit", []string{"messages/...", "persistence", "actors/entity", "actors/ledger"}, []string{protobuf}},
 	{"actors/overview", []string{"messages/...", "actors/engine", "persistence", "actors/price", "internal/..."}, []string{watermill, protobuf}},
 	{"actors", []string{"messages/...", "persistence", "actors/...", "internal/..."}, []string{protoactor, watermill, protobuf}},
 	// Tests alone import it.

@@ -132,3 +132,25 @@ func (s *Server) Port() int {
 	n, _ := strconv.Atoi(port)
 	return n
 }
+
+// Command has a server do one thing, and returns what it refuses.
+func Command(addr string, words ...string) error {
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(patience)) //nolint:forbidigo // a limit for the kernel
+	text := fmt.Appendf(nil, "*%d\r\n", len(words))
+	for _, w := range words {
+		text = fmt.Appendf(text, "$%d\r\n%s\r\n", len(w), w)
+	}
+	if _, err := c.Write(text); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err == nil && strings.HasPrefix(line, "-") {
+		err = errors.New(strings.TrimSpace(line[1:]))
+	}
+	return err
+}

@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -40,7 +39,7 @@ func (d *data) parts(epoch string) []*backupv1.Part {
 	for e := range d.keys {
 		entities[e] = true
 	}
-	for _, e := range slices.SortedFunc(maps.Keys(entities), compareEntities) {
+	for _, e := range slices.SortedFunc(maps.Keys(entities), persistence.Entity.Compare) {
 		r := d.entities[e]
 		if r == nil {
 			r = &record{}
@@ -63,10 +62,6 @@ func (d *data) parts(epoch string) []*backupv1.Part {
 		all = append(all, codec.Group(k.topic, k.group, at))
 	}
 	return all
-}
-
-func compareEntities(a, b persistence.Entity) int {
-	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 }
 
 // Fill stores a part of a dump; the store must not be in use.

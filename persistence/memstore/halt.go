@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -54,7 +53,7 @@ func (s *Store) HaltedEntities(ctx context.Context) ([]persistence.Halted, error
 		all = append(all, persistence.Halted{Entity: e, Why: why})
 	}
 	slices.SortFunc(all, func(a, b persistence.Halted) int {
-		return cmp.Or(cmp.Compare(a.Entity.Kind, b.Entity.Kind), cmp.Compare(a.Entity.ID, b.Entity.ID))
+		return a.Entity.Compare(b.Entity)
 	})
 	return all, nil
 }
