@@ -27,7 +27,29 @@ func (s *Store) Load(ctx context.Context, e persistence.Entity) (persistence.Loa
 	}
 	l.Version, l.Snapshots = r.version, slices.Clone(r.snapshots)
 	l.Tail = slices.Clone(r.journal)
+	if err := r.contiguous(); err != nil && l.Halted == "" {
+		return persistence.Loaded{}, fmt.Errorf("load %s: %w", e, err)
+	}
 	return l, nil
+}
+
+// contiguous checks that the journal leads from the older of two snapshots, or
+// the beginning, to the version. Only what was filled in can fail it.
+func (r *record) contiguous() error {
+	last := uint64(0)
+	if len(r.snapshots) == 2 {
+		last = r.snapshots[0].Version
+	}
+	for _, p := range r.journal {
+		if p.Version != last+1 {
+			return fmt.Errorf("the journal goes from version %d to %d: %w", last, p.Version, persistence.ErrCorrupt)
+		}
+		last = p.Version
+	}
+	if last != r.version {
+		return fmt.Errorf("the journal ends at version %d of %d: %w", last, r.version, persistence.ErrCorrupt)
+	}
+	return nil
 }
 
 // Exists says whether an entity has ever committed an event.
