@@ -173,13 +173,17 @@ func TestAuditNamesFaults(t *testing.T) {
 		"a deployment is missing": {without(func(p *backupv1.Part) bool {
 			return p.GetState().GetKind() == "deployment" || p.GetRecords().GetKind() == "deployment"
 		}), "which is not there"},
-		"a node is of another kind": {first(func(p *backupv1.Part) bool {
-			if p.GetState().GetKind() == "node" {
-				p.GetState().Kind = "ghost"
-				return true
+		"a node is of another kind": {func(all []*backupv1.Part) []*backupv1.Part {
+			for _, p := range all {
+				switch {
+				case p.GetState().GetKind() == "node":
+					p.GetState().Kind = "ghost"
+				case p.GetRecords().GetKind() == "node":
+					p.GetRecords().Kind = "ghost"
+				}
 			}
-			return false
-		}), "of a kind that this program does not know"},
+			return all
+		}, "of a kind that this program does not know"},
 		"an entity is halted": {first(func(p *backupv1.Part) bool {
 			if p.GetState() != nil {
 				p.GetState().Halted = "it went back"
