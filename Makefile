@@ -34,6 +34,11 @@ test-long: ## Run the tests that take hours, too (they are behind the build tag 
 mutants: ## Take each rule of the durable actor away, and see that a test notices
 	go run ./internal/mutants
 
+.PHONY: faults
+faults: ## Break what the server stands on, for minutes, and count what is lost or doubled
+	tools/need $(NEEDS)
+	go run ./internal/faults -for 60s
+
 .PHONY: lint
 lint: ## Read the code critically (the first time builds the reader, which takes minutes)
 	$(LINT) run

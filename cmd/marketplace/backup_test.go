@@ -172,7 +172,7 @@ func TestUnreadyWithoutItsStore(t *testing.T) {
 	}
 	set := func(setting, value string) {
 		t.Helper()
-		if err := redistest.Command(server.Addr, "CONFIG", "SET", setting, value); err != nil {
+		if err := redistest.Command(t.Context(), server.Addr, "CONFIG", "SET", setting, value); err != nil {
 			t.Fatal(err)
 		}
 	}

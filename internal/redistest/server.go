@@ -42,8 +42,8 @@ func Durable() []string {
 
 // New returns a server that does not run yet. Settings are as on the command line
 // of redis-server; later ones hold.
-func New(dir string, settings ...string) (*Server, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func New(ctx context.Context, dir string, settings ...string) (*Server, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func New(dir string, settings ...string) (*Server, error) {
 // Start runs a durable server, with settings over it, until the test ends.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	s, err := New(t.TempDir(), append(Durable(), settings...)...)
+	s, err := New(t.Context(), t.TempDir(), append(Durable(), settings...)...)
 	if err == nil {
 		err = s.Start()
 	}
@@ -134,8 +134,8 @@ func (s *Server) Port() int {
 }
 
 // Command has a server do one thing, and returns what it refuses.
-func Command(addr string, words ...string) error {
-	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", addr)
+func Command(ctx context.Context, addr string, words ...string) error {
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

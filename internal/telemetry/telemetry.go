@@ -13,7 +13,8 @@ import (
 )
 
 // Logger returns a logger that writes to w. level is debug, info, warn or
-// error; format is text or json.
+// error; format is text or json. A warning that repeats is told ten times a
+// second at most; ALARM is told each time.
 func Logger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -21,9 +22,9 @@ func Logger(w io.Writer, level, format string) (*slog.Logger, error) {
 	}
 	options := &slog.HandlerOptions{Level: l}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return slog.New(limit(slog.NewJSONHandler(w, options))), nil
 	}
-	return slog.New(slog.NewTextHandler(w, options)), nil
+	return slog.New(limit(slog.NewTextHandler(w, options))), nil
 }
 
 // Metrics are read when somebody asks for them.

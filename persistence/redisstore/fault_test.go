@@ -106,17 +106,21 @@ func TestScriptsFlushedUnderLoad(t *testing.T) {
 func TestAnswersCutUnderLoad(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	p := startProxy(t, server.Addr)
-	w := endure(t, p.addr, func() {
+	p, err := redistest.StartProxy(server.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	w := endure(t, p.Addr, func() {
 		for range 30 {
 			sleep(20 * time.Millisecond)
-			p.cutAnswers()
+			p.CutNext()
 		}
-		p.heal()
+		p.Heal()
 		sleep(100 * time.Millisecond)
 	})
-	if w.Again.Load() == 0 || p.cuts.Load() == 0 {
-		t.Errorf("%d answers were cut, %d commits handed over again", p.cuts.Load(), w.Again.Load())
+	if w.Again.Load() == 0 || p.Cuts.Load() == 0 {
+		t.Errorf("%d answers were cut, %d commits handed over again", p.Cuts.Load(), w.Again.Load())
 	}
 }
 

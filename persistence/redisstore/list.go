@@ -35,9 +35,7 @@ func (s *Store) page(ctx context.Context, e persistence.Entity, list, cursor str
 		from = "(" + cursor
 	}
 	// One more than asked for tells whether there is a next page.
-	items, err := s.items(ctx, e, list, func(pipe redis.Pipeliner, key string) *redis.XMessageSliceCmd {
-		return pipe.XRevRangeN(ctx, key, from, "-", int64(n)+1)
-	}, func(items []persistence.ListItem, oldest persistence.ListItem) []persistence.ListItem {
+	items, err := s.items(ctx, e, list, []any{"XREVRANGE", from, "-", "COUNT", n + 1}, func(items []persistence.ListItem, oldest persistence.ListItem) []persistence.ListItem {
 		if cursor == "" || before(oldest, cursor) {
 			return append(items, oldest)
 		}
@@ -64,9 +62,7 @@ func (s *Store) Since(ctx context.Context, e persistence.Entity, list string, ve
 	after := persistence.FormatCursor(version, index)
 	var items []persistence.ListItem
 	if err == nil {
-		items, err = s.items(ctx, e, list, func(pipe redis.Pipeliner, key string) *redis.XMessageSliceCmd {
-			return pipe.XRangeN(ctx, key, "("+after, "+", int64(n))
-		}, func(items []persistence.ListItem, oldest persistence.ListItem) []persistence.ListItem {
+		items, err = s.items(ctx, e, list, []any{"XRANGE", "(" + after, "+", "COUNT", n}, func(items []persistence.ListItem, oldest persistence.ListItem) []persistence.ListItem {
 			if before(persistence.ListItem{Version: version, Index: index}, persistence.FormatCursor(oldest.Version, oldest.Index)) {
 				return slices.Insert(items, 0, oldest)
 			}
@@ -81,20 +77,19 @@ func (s *Store) Since(ctx context.Context, e persistence.Entity, list string, ve
 
 // items reads a list, and adds what stands for archived items: that lies before
 // all others.
-func (s *Store) items(ctx context.Context, e persistence.Entity, list string, read func(redis.Pipeliner, string) *redis.XMessageSliceCmd,
+func (s *Store) items(ctx context.Context, e persistence.Entity, list string, command []any,
 	add func([]persistence.ListItem, persistence.ListItem) []persistence.ListItem,
 ) ([]persistence.ListItem, error) {
-	pipe := s.reads.TxPipeline()
-	entries := read(pipe, s.keys.list(e, list))
-	beside := pipe.HGet(ctx, s.keys.state(e), archived(list))
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return nil, s.wrap(err)
+	state, entries, err := s.readBoth(ctx, s.keys.state(e), s.keys.list(e, list), archived(list), command...)
+	if err != nil {
+		return nil, err
 	}
-	items, err := listItems(list, entries.Val())
-	if err != nil || errors.Is(beside.Err(), redis.Nil) {
+	items, err := listItems(list, entries)
+	beside, has := state[archived(list)]
+	if err != nil || !has {
 		return items, err
 	}
-	oldest, err := archivedItem(list, beside.Val())
+	oldest, err := archivedItem(list, beside)
 	if err != nil {
 		return nil, err
 	}

@@ -27,21 +27,62 @@ func (s *Store) load(ctx context.Context, e persistence.Entity) (persistence.Loa
 	if err := errors.Join(e.Validate(), s.open(ctx)); err != nil {
 		return l, err
 	}
-	pipe := s.reads.TxPipeline()
-	state := pipe.HGetAll(ctx, s.keys.state(e))
-	journal := pipe.XRange(ctx, s.keys.journal(e), "-", "+")
-	if _, err := pipe.Exec(ctx); err != nil {
-		return l, s.wrap(err)
+	state, journal, err := s.readBoth(ctx, s.keys.state(e), s.keys.journal(e), "", "XRANGE", "-", "+")
+	if err != nil {
+		return l, err
 	}
-	l.Halted = state.Val()["h"]
-	if k, has := state.Val()["k"]; has {
+	l.Halted = state["h"]
+	if k, has := state["k"]; has {
 		l.Key = []byte(k)
 	}
-	err := readEntity(&l, state.Val(), journal.Val())
+	err = readEntity(&l, state, journal)
 	if l.Halted != "" {
 		err = nil // whatever else is wrong with it
 	}
 	return l, err
+}
+
+// readBoth reads a state, or one field of it, and a stream, as of one moment.
+func (s *Store) readBoth(ctx context.Context, state, stream, field string, command ...any) (map[string]string, []redis.XMessage, error) {
+	both, err := s.run(ctx, readScript, []string{state, stream}, append([]any{field}, command...)...).Slice()
+	if err != nil {
+		return nil, nil, s.wrap(err)
+	}
+	fields := map[string]string{}
+	switch found := both[0].(type) {
+	case string:
+		fields[field] = found
+	case []any:
+		for i := 0; i+1 < len(found); i += 2 {
+			key, _ := found[i].(string)
+			fields[key], _ = found[i+1].(string)
+		}
+	}
+	entries, err := entries(both[1])
+	return fields, entries, err
+}
+
+// entries reads what a range of a stream answers, as a script hands it on.
+func entries(answer any) ([]redis.XMessage, error) {
+	list, ok := answer.([]any)
+	if !ok {
+		return nil, fmt.Errorf("%v is no part of a stream: %w", answer, persistence.ErrCorrupt)
+	}
+	all := make([]redis.XMessage, len(list))
+	for i, entry := range list {
+		pair, ok := entry.([]any)
+		if !ok || len(pair) != 2 {
+			return nil, fmt.Errorf("%v is no entry of a stream: %w", entry, persistence.ErrCorrupt)
+		}
+		all[i].ID, _ = pair[0].(string)
+		all[i].Values = map[string]any{}
+		values, _ := pair[1].([]any)
+		for j := 0; j+1 < len(values); j += 2 {
+			key, _ := values[j].(string)
+			all[i].Values[key] = values[j+1]
+		}
+	}
+	return all, nil
 }
 
 // wrap names the reason why the store was not asked, if it was closed meanwhile.

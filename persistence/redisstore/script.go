@@ -30,6 +30,8 @@ var (
 	trimText string
 	//go:embed lua/fillitem.lua
 	fillItemText string
+	//go:embed lua/read.lua
+	readText string
 
 	commitScript  = redis.NewScript(commitText)
 	appendScript  = redis.NewScript(appendText)
@@ -41,4 +43,5 @@ var (
 	swapKeyScript = redis.NewScript(swapKeyText)
 	replaceScript = redis.NewScript(replaceText)
 	trimScript    = redis.NewScript(trimText)
+	readScript    = redis.NewScript(readText)
 )

@@ -128,8 +128,16 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	return s, nil
 }
 
+// quiet has the client library say nothing by itself: what matters of it comes
+// back as errors.
+type quiet struct{}
+
+// Printf drops what the library says.
+func (quiet) Printf(context.Context, string, ...any) {}
+
 // newStore returns a store that has not talked to its server.
 func newStore(options Options) *Store {
+	redis.SetLogger(quiet{})
 	s := &Store{options: options, keys: keys{options.Tag}}
 	s.writes = client(options.Redis, options.Writers+8, -1)
 	s.reads = client(options.Redis, 32, 3)
