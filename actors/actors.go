@@ -12,6 +12,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/archive"
 	"github.com/threefoldtech/cloud-marketplace/actors/broadcast"
 	"github.com/threefoldtech/cloud-marketplace/actors/catalogue"
 	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
@@ -32,6 +33,16 @@ import (
 // Kinds returns the kinds of entities, under these terms.
 func Kinds(terms deployment.Terms) []*entity.Kind {
 	return []*entity.Kind{user.Kind, deployment.Kind(terms), node.Kind, broadcast.Kind}
+}
+
+// Lists are the rules by which items leave lists. What is not named stays for ever.
+func Lists() []archive.Rule {
+	const year, keep = 365 * 24 * time.Hour, 1000
+	return []archive.Rule{
+		{Kind: user.Kind.Name, List: "transactions", Keep: keep, Age: year, Stand: user.Archived},
+		{Kind: user.Kind.Name, List: "notifications", Keep: keep, Age: 30 * 24 * time.Hour},
+		{Kind: broadcast.Kind.Name, List: "broadcasts", Keep: keep, Age: 30 * 24 * time.Hour},
+	}
 }
 
 // Config configures a System. Zero values are as in engine.Config and entity.Config.

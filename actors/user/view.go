@@ -99,6 +99,23 @@ func transaction(t *marketplacev1.Transaction) entity.Announcement {
 	return entity.Announcement{Items: []entity.Item{{List: "transactions", Message: t}}}
 }
 
+// Archived is the transaction that stands for older ones, which are in a file
+// with a checksum: their sum, where the last of them was.
+func Archived(items []proto.Message, file, sum string) proto.Message {
+	t := &marketplacev1.Transaction{Type: marketplacev1.TransactionType_TRANSACTION_TYPE_ARCHIVE}
+	for _, item := range items {
+		old, ok := item.(*marketplacev1.Transaction)
+		if !ok {
+			continue
+		}
+		t.Amount += old.GetAmount()
+		t.Time, t.CreditAfter = old.GetTime(), old.GetCreditAfter()
+		t.TransactionId = "archive-" + old.GetTransactionId()
+	}
+	t.Note = fmt.Sprintf("%d transactions, kept in %s with SHA-256 %s", len(items), file, sum)
+	return t
+}
+
 // listed is the credit as the list of transactions adds up to it: usage that
 // has no row yet is not taken off.
 func listed(s *state) int64 {

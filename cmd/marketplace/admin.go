@@ -32,6 +32,7 @@ func (m *Main) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /healthz", m.healthy)
 	mux.HandleFunc("GET /readyz", m.ready)
 	mux.HandleFunc("GET /backup", m.sendBackup)
+	mux.HandleFunc("POST /archive", m.archive)
 	mux.HandleFunc("GET /halted", m.halted)
 	mux.HandleFunc("POST /halted/clear", m.clearHalted)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

@@ -51,7 +51,7 @@ func command() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&file, "config", "", "configuration file (YAML); see configs/")
 	root.AddCommand(serveCommand(&file), demoCommand(&file), rekeyCommand(&file), forgetCommand(&file), compactCommand(&file),
-		backupCommand(&file), restoreCommand(&file), verifyCommand(&file), journalCommand(&file))
+		backupCommand(&file), restoreCommand(&file), verifyCommand(&file), journalCommand(&file), archiveCommand(&file))
 	return root
 }
 

@@ -34,24 +34,48 @@ const maxPart = 256 << 20
 
 // Write writes a backup of a store, which may go on working meanwhile.
 func Write(ctx context.Context, w io.Writer, store persistence.Store, now time.Time) error {
-	zip := gzip.NewWriter(w)
-	sum := sha256.New()
-	to := io.MultiWriter(zip, sum)
-	parts := uint64(0)
+	to := NewWriter(w)
 	err := store.Dump(ctx, func(p *backupv1.Part) error {
 		if head := p.GetHead(); head != nil {
 			head.TimeMs = now.UnixMilli()
 		}
-		parts++
-		_, err := protodelim.MarshalTo(to, p)
-		return err
+		return to.Put(p)
 	})
-	if err == nil {
-		tail := &backupv1.Tail{Parts: parts, Sha256: sum.Sum(nil)}
-		_, err = protodelim.MarshalTo(zip, &backupv1.Part{Part: &backupv1.Part_Tail{Tail: tail}})
-	}
-	if err := errors.Join(err, zip.Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("write the backup: %w", err)
+	}
+	return to.Close()
+}
+
+// Writer writes parts, of which the first must be a head.
+type Writer struct {
+	zip   *gzip.Writer
+	sum   hash.Hash
+	to    io.Writer
+	parts uint64
+}
+
+// NewWriter returns a writer to w, which stays the caller's to close.
+func NewWriter(w io.Writer) *Writer {
+	zip, sum := gzip.NewWriter(w), sha256.New()
+	return &Writer{zip: zip, sum: sum, to: io.MultiWriter(zip, sum)}
+}
+
+// Put writes a part.
+func (w *Writer) Put(p *backupv1.Part) error {
+	w.parts++
+	if _, err := protodelim.MarshalTo(w.to, p); err != nil {
+		return fmt.Errorf("write part %d: %w", w.parts, err)
+	}
+	return nil
+}
+
+// Close writes the tail. Without it nothing of the file is believed.
+func (w *Writer) Close() error {
+	tail := &backupv1.Tail{Parts: w.parts, Sha256: w.sum.Sum(nil)}
+	_, err := protodelim.MarshalTo(w.zip, &backupv1.Part{Part: &backupv1.Part_Tail{Tail: tail}})
+	if err := errors.Join(err, w.zip.Close()); err != nil {
+		return fmt.Errorf("write the end of the backup: %w", err)
 	}
 	return nil
 }

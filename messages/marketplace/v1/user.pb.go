@@ -103,6 +103,8 @@ const (
 	TransactionType_TRANSACTION_TYPE_TRANSFER_IN TransactionType = 3
 	// It went to another account.
 	TransactionType_TRANSACTION_TYPE_TRANSFER_OUT TransactionType = 4
+	// It stands for older transactions, which operators have moved to a file: their sum.
+	TransactionType_TRANSACTION_TYPE_ARCHIVE TransactionType = 5
 )
 
 // Enum value maps for TransactionType.
@@ -113,6 +115,7 @@ var (
 		2: "TRANSACTION_TYPE_USAGE",
 		3: "TRANSACTION_TYPE_TRANSFER_IN",
 		4: "TRANSACTION_TYPE_TRANSFER_OUT",
+		5: "TRANSACTION_TYPE_ARCHIVE",
 	}
 	TransactionType_value = map[string]int32{
 		"TRANSACTION_TYPE_UNSPECIFIED":  0,
@@ -120,6 +123,7 @@ var (
 		"TRANSACTION_TYPE_USAGE":        2,
 		"TRANSACTION_TYPE_TRANSFER_IN":  3,
 		"TRANSACTION_TYPE_TRANSFER_OUT": 4,
+		"TRANSACTION_TYPE_ARCHIVE":      5,
 	}
 )
 
@@ -1716,13 +1720,14 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\x17RUNWAY_LEVEL_THREE_DAYS\x10\x02\x12\x14\n" +
 	"\x10RUNWAY_LEVEL_DAY\x10\x03\x12\x1a\n" +
 	"\x16RUNWAY_LEVEL_SIX_HOURS\x10\x04\x12\x1a\n" +
-	"\x16RUNWAY_LEVEL_EXHAUSTED\x10\x05*\xb0\x01\n" +
+	"\x16RUNWAY_LEVEL_EXHAUSTED\x10\x05*\xce\x01\n" +
 	"\x0fTransactionType\x12 \n" +
 	"\x1cTRANSACTION_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16TRANSACTION_TYPE_GRANT\x10\x01\x12\x1a\n" +
 	"\x16TRANSACTION_TYPE_USAGE\x10\x02\x12 \n" +
 	"\x1cTRANSACTION_TYPE_TRANSFER_IN\x10\x03\x12!\n" +
-	"\x1dTRANSACTION_TYPE_TRANSFER_OUT\x10\x04*d\n" +
+	"\x1dTRANSACTION_TYPE_TRANSFER_OUT\x10\x04\x12\x1c\n" +
+	"\x18TRANSACTION_TYPE_ARCHIVE\x10\x05*d\n" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSEVERITY_INFO\x10\x01\x12\x14\n" +
