@@ -1,7 +1,6 @@
 package persistence
 
 import (
-	"context"
 	"maps"
 	"strconv"
 
@@ -25,8 +24,8 @@ const (
 )
 
 // received is a message of a topic as Watermill hands it to a handler.
-func received(ctx context.Context, m *Message) *message.Message {
-	w := message.NewMessageWithContext(ctx, m.UUID, m.Payload)
+func received(m *Message) *message.Message {
+	w := message.NewMessage(m.UUID, m.Payload)
 	maps.Copy(w.Metadata, m.Metadata)
 	if m.Origin.Entity != (Entity{}) {
 		w.Metadata[MetadataKind] = m.Origin.Entity.Kind

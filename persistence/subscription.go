@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -31,6 +32,9 @@ func (n *subscription) run(ctx context.Context, after Position) {
 		n.follow(ctx, after, nil)
 		return
 	}
+	if !n.join(ctx) {
+		return
+	}
 	for {
 		t, ok := n.campaign(ctx)
 		if !ok {
@@ -39,6 +43,20 @@ func (n *subscription) run(ctx context.Context, after Position) {
 		n.read(ctx, t)
 		if ctx.Err() != nil {
 			return
+		}
+	}
+}
+
+// join makes the group known, also while another is its reader: from now on
+// nothing is trimmed that it has not read. False means that ctx ended first.
+func (n *subscription) join(ctx context.Context) bool {
+	for {
+		err := n.store.Advance(ctx, n.group, n.topic, "")
+		if err == nil {
+			return true
+		}
+		if !n.recover(ctx, "consumer group not made known", err) {
+			return false
 		}
 	}
 }
@@ -61,57 +79,81 @@ func (n *subscription) read(ctx context.Context, t *tenure) {
 	}
 }
 
-// follow delivers what comes after a position. A nil tenure is fan-out: nobody
-// needs to know how far it has come.
+// follow delivers what comes after a position, and has the next batch read and
+// made ready meanwhile. A nil tenure is fan-out: nobody needs to know how far it
+// has come.
 func (n *subscription) follow(ctx context.Context, after Position, t *tenure) {
+	ctx, cancel := context.WithCancel(ctx)
+	batches := make(chan []*turn)
+	var fetching sync.WaitGroup
+	fetching.Go(func() {
+		defer close(batches)
+		n.fetch(ctx, after, batches)
+	})
+	defer fetching.Wait()
+	defer cancel()
+	for batch := range batches {
+		for _, first := range batch {
+			if !n.deliver(ctx, first, t) {
+				return
+			}
+			t.handled(first.of.Position)
+		}
+	}
+}
+
+// fetch reads what comes after a position, one batch ahead of who takes them.
+func (n *subscription) fetch(ctx context.Context, after Position, batches chan<- []*turn) {
 	for {
-		batch, err := n.store.Read(ctx, n.topic, after, n.config.Batch)
+		ms, err := n.store.Read(ctx, n.topic, after, n.config.Batch)
 		if err != nil {
 			if !n.recover(ctx, "topic not read", err) {
 				return
 			}
 			continue
 		}
-		for i := range batch {
-			if !n.deliver(ctx, &batch[i], t) {
-				return
-			}
-			after = batch[i].Position
-			t.handled(after)
+		batch := make([]*turn, len(ms))
+		for i := range ms {
+			batch[i] = newTurn(ctx, &ms[i])
+		}
+		after = ms[len(ms)-1].Position
+		select {
+		case batches <- batch:
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
 // deliver offers a message until it is acked; false ends the reading.
-func (n *subscription) deliver(ctx context.Context, m *Message, t *tenure) bool {
+func (n *subscription) deliver(ctx context.Context, u *turn, t *tenure) bool {
 	for {
 		if !t.holds() {
 			return false
 		}
-		acked, ok := n.offer(ctx, m)
+		acked, ok := n.offer(ctx, u)
 		if acked || !ok {
 			return ok
 		}
 		if !pause(ctx, n.config.NackDelay) {
 			return false
 		}
+		u = newTurn(ctx, u.of)
 	}
 }
 
 // offer hands a message over once and waits for the verdict.
-func (n *subscription) offer(ctx context.Context, m *Message) (acked, ok bool) {
-	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	w := received(inner, m)
+func (n *subscription) offer(ctx context.Context, u *turn) (acked, ok bool) {
+	defer u.end()
 	select {
-	case n.out <- w:
+	case n.out <- u.message:
 	case <-ctx.Done():
 		return false, false
 	}
 	select {
-	case <-w.Acked():
+	case <-u.message.Acked():
 		return true, true
-	case <-w.Nacked():
+	case <-u.message.Nacked():
 		return false, true
 	case <-ctx.Done():
 		return false, false

@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// reportPause is how long a tenure leaves the store alone after it told how far
+// the group has come: telling of every message costs more than delivering it.
+const reportPause = 10 * time.Millisecond
+
 // goodbye bounds what a tenure still says to the store after its context ended.
 const goodbye = 5 * time.Second
 
@@ -105,13 +109,16 @@ func (t *tenure) handled(to Position) {
 }
 
 // report tells the store how far the group has come; what comes up while it
-// does so is told at once, in one call.
+// does so, and soon after, is told in one call.
 func (t *tenure) report(ctx context.Context) {
 	for {
 		select {
 		case <-t.news:
 			t.tell(ctx)
 		case <-ctx.Done():
+			return
+		}
+		if !pause(ctx, reportPause) {
 			return
 		}
 	}

@@ -121,7 +121,7 @@ func messages(tx *bbolt.Tx, topic string, after uint64, n int) ([]persistence.Me
 		return nil, errNoNews
 	}
 	c := b.Cursor()
-	var ms []persistence.Message
+	ms := make([]persistence.Message, 0, min(uint64(max(n, 1)), b.Sequence()-min(after, b.Sequence())))
 	for k, v := c.Seek(appendNumber(nil, after+1)); k != nil && len(ms) < max(n, 1); k, v = c.Next() {
 		number, err := parseNumber(k)
 		if err != nil {

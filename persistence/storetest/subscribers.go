@@ -17,6 +17,7 @@ func pubSubParts() []part {
 		{"a message says where it comes from", checkMetadata},
 		{"fan-out begins where Subscribe returned", checkFanOut},
 		{"fan-out begins at a position", checkSubscribeFrom},
+		{"nothing is trimmed that a group which subscribed has not read", checkJoins},
 		{"a group goes on where it was", checkGoesOn},
 		{"another takes the place of a closed reader", checkTakesOver},
 		{"a nacked message holds up those behind it", checkNack},
@@ -126,6 +127,19 @@ func checkSubscribeFrom(t *testing.T, s persistence.Store) {
 	send(t, s, "5")
 	mustReceive(t, ms, "3", "4", "5")
 	mustReceive(t, all, "1", "2", "3", "4", "5")
+}
+
+func checkJoins(t *testing.T, s persistence.Store) {
+	at := publish(t, s, "t", 3)
+	check(t, s.Advance(t.Context(), "other", "t", at[2]))
+	ms, err := subscriber(t, s, "g").Subscribe(t.Context(), "t")
+	check(t, err)
+	held := next(t, ms)
+	mustTrim(t, s, at[2], 0)
+	held.Ack()
+	mustReceive(t, ms, "1", "2")
+	waitForCursor(t, s, string(at[2]))
+	mustTrim(t, s, at[2], 3)
 }
 
 func checkGoesOn(t *testing.T, s persistence.Store) {
