@@ -32,8 +32,9 @@ func main() {
 	defer stop()
 	rounds := flag.Int("rounds", 3, "how often each is measured")
 	length := flag.Duration("for", 8*time.Second, "how long each measurement takes, after a warm-up of a quarter of it")
+	only := flag.String("only", "", "measure one table: server, entities or topics")
 	flag.Parse()
-	if err := run(ctx, *rounds, *length); err != nil {
+	if err := run(ctx, *only, *rounds, *length); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -45,17 +46,43 @@ type figures struct {
 	p50, p99  time.Duration
 }
 
-func run(ctx context.Context, rounds int, length time.Duration) error {
+func run(ctx context.Context, only string, rounds int, length time.Duration) error {
 	dir, err := os.MkdirTemp("", "marketplace-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	fmt.Printf("%s, %d processors, %d rounds of %v each\n\n", runtime.Version(), runtime.NumCPU(), rounds, length)
+	tables := []struct {
+		name    string
+		measure func() error
+	}{
+		{"server", func() error { return commands(ctx, dir, rounds, length) }},
+		{"entities", func() error { return entities(ctx, dir, rounds, length) }},
+		{"topics", func() error { return topics(ctx, dir, rounds) }},
+	}
+	known := only == ""
+	for _, t := range tables {
+		if only != "" && only != t.name {
+			continue
+		}
+		known = true
+		if err := t.measure(); err != nil {
+			return err
+		}
+	}
+	if !known {
+		return fmt.Errorf("no table is called %q", only)
+	}
+	return nil
+}
+
+// commands measures the whole way against the store alone.
+func commands(ctx context.Context, dir string, rounds int, length time.Duration) error {
 	binary := filepath.Join(dir, "marketplace")
 	if err := build(ctx, binary); err != nil {
 		return err
 	}
-	fmt.Printf("%s, %d processors, %d rounds of %v each\n\n", runtime.Version(), runtime.NumCPU(), rounds, length)
 	fmt.Println("| connections × in flight | commands/s | p50 | p99 | server CPU µs/command | store alone, commits/s | ratio | goals: ratio, CPU |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for n, s := range shapes {
@@ -81,7 +108,7 @@ func run(ctx context.Context, rounds int, length time.Duration) error {
 		}
 		print(s, through, alone)
 	}
-	return entities(ctx, dir, rounds, length)
+	return nil
 }
 
 func print(s shape, through, alone []figures) {
