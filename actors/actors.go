@@ -97,8 +97,8 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	if err := s.Catalogue.Load(ctx); err != nil {
 		return nil, errors.Join(err, s.fanout.Close())
 	}
-	s.done.Go(func() { s.Catalogue.Run(changed) })
-	if err := s.startActors(c); err != nil { //nolint:contextcheck // the actors live longer than the start does
+	s.done.Go(func() { s.Catalogue.Run(changed) }) //nolint:contextcheck // every message has its own
+	if err := s.startActors(c); err != nil {       //nolint:contextcheck // the actors live longer than the start does
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	observed, err := s.group.Subscribe(context.WithoutCancel(ctx), messages.TopicObservations)

@@ -21,10 +21,16 @@ const (
 	MetadataIndex = "origin_index"
 	// MetadataPosition is the place in the topic.
 	MetadataPosition = "topic_position"
+	// MetadataGap is how many messages between this one and the one before were
+	// trimmed unread, in decimal; absent: none. Whoever keeps what a topic told
+	// must ask for it anew. Only a fan-out can see this, for a topic is trimmed
+	// behind its groups, and a group that is new to a topic.
+	MetadataGap = "topic_gap"
 )
 
-// received is a message of a topic as Watermill hands it to a handler.
-func received(m *Message) *message.Message {
+// received is a message of a topic as Watermill hands it to a handler, with how
+// many before it were trimmed unread.
+func received(m *Message, gap uint64) *message.Message {
 	w := message.NewMessage(m.UUID, m.Payload)
 	maps.Copy(w.Metadata, m.Metadata)
 	if m.Origin.Entity != (Entity{}) {
@@ -34,5 +40,9 @@ func received(m *Message) *message.Message {
 		w.Metadata[MetadataIndex] = strconv.FormatUint(uint64(m.Origin.Index), 10)
 	}
 	w.Metadata[MetadataPosition] = string(m.Position)
+	delete(w.Metadata, MetadataGap) // as of another topic
+	if gap > 0 {
+		w.Metadata[MetadataGap] = strconv.FormatUint(gap, 10)
+	}
 	return w
 }

@@ -29,7 +29,9 @@ var ErrSubscriberClosed = errors.New("the subscriber is closed")
 // # Fan-out
 //
 // Without a group every subscription sees everything published after Subscribe
-// returned, or with SubscribeFrom everything after a position.
+// returned, or with SubscribeFrom everything after a position. Nothing waits for
+// such a reader: when messages that it had not read were trimmed, the next one
+// says so; see MetadataGap.
 //
 // # Failure
 //

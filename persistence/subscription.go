@@ -112,9 +112,15 @@ func (n *subscription) fetch(ctx context.Context, after Position, batches chan<-
 			}
 			continue
 		}
+		gap := missing(after, ms[0].Position) // what is read at once is contiguous
+		if gap > 0 {
+			n.config.Log.WarnContext(ctx, "messages were trimmed unread",
+				slog.String("topic", n.topic), slog.String("group", n.group), slog.Uint64("messages", gap))
+		}
 		batch := make([]*turn, len(ms))
 		for i := range ms {
-			batch[i] = newTurn(ctx, &ms[i])
+			batch[i] = newTurn(ctx, &ms[i], gap)
+			gap = 0
 		}
 		after = ms[len(ms)-1].Position
 		select {
@@ -123,6 +129,17 @@ func (n *subscription) fetch(ctx context.Context, after Position, batches chan<-
 			return
 		}
 	}
+}
+
+// missing returns how many messages are between two positions of a topic. Those
+// that a reader does not get were trimmed, for positions are contiguous.
+func missing(after, next Position) uint64 {
+	from, err := after.Number()
+	to, wrong := next.Number()
+	if err != nil || wrong != nil || to <= from {
+		return 0 // no store makes such positions
+	}
+	return to - from - 1
 }
 
 // deliver offers a message until it is acked; false ends the reading.
@@ -138,7 +155,7 @@ func (n *subscription) deliver(ctx context.Context, u *turn, t *tenure) bool {
 		if !pause(ctx, n.config.NackDelay) {
 			return false
 		}
-		u = newTurn(ctx, u.of)
+		u = newTurn(ctx, u.of, u.gap)
 	}
 }
 

@@ -18,6 +18,7 @@ type turn struct {
 	context.Context //nolint:containedctx // A context is made of the one it is part of.
 
 	of      *Message
+	gap     uint64 // how many messages before it were trimmed unread
 	message *message.Message
 
 	mu   sync.Mutex
@@ -26,8 +27,8 @@ type turn struct {
 }
 
 // newTurn makes a message ready to be handed over within ctx.
-func newTurn(ctx context.Context, m *Message) *turn {
-	t := &turn{Context: ctx, of: m, message: received(m)}
+func newTurn(ctx context.Context, m *Message, gap uint64) *turn {
+	t := &turn{Context: ctx, of: m, gap: gap, message: received(m, gap)}
 	t.message.SetContext(t) //nolint:contextcheck // It is made of ctx.
 	return t
 }

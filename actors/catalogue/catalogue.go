@@ -6,7 +6,8 @@
 // It is told from which place of the topic of changed nodes to read, loads
 // every node from the store, and then applies what was published from that
 // place on, dropping what is older than what it loaded. So it misses nothing
-// and needs no snapshot.
+// and needs no snapshot. When it was so far behind that messages were trimmed
+// before it read them, it loads every node again.
 package catalogue
 
 import (
@@ -110,6 +111,13 @@ func (c *Catalogue) Load(ctx context.Context) error {
 // Run applies what nodes publish until the channel closes.
 func (c *Catalogue) Run(in <-chan *message.Message) {
 	for m := range in {
+		if gap := m.Metadata.Get(persistence.MetadataGap); gap != "" {
+			if err := c.Load(m.Context()); err != nil {
+				c.config.Log.ErrorContext(m.Context(), "nodes not loaded again", slog.String("missed", gap), slog.Any("error", err))
+				m.Nack()
+				continue
+			}
+		}
 		changed := &taskv1.NodeChanged{}
 		as, err := momentOf(m)
 		if err == nil {

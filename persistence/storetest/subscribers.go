@@ -18,6 +18,7 @@ func pubSubParts() []part {
 		{"fan-out begins where Subscribe returned", checkFanOut},
 		{"fan-out begins at a position", checkSubscribeFrom},
 		{"nothing is trimmed that a group which subscribed has not read", checkJoins},
+		{"a reader hears of what was trimmed unread", checkGap},
 		{"a group goes on where it was", checkGoesOn},
 		{"another takes the place of a closed reader", checkTakesOver},
 		{"a nacked message holds up those behind it", checkNack},
@@ -140,6 +141,35 @@ func checkJoins(t *testing.T, s persistence.Store) {
 	mustReceive(t, ms, "1", "2")
 	waitForCursor(t, s, string(at[2]))
 	mustTrim(t, s, at[2], 3)
+}
+
+func checkGap(t *testing.T, s persistence.Store) {
+	at := publish(t, s, "t", 7)
+	check(t, s.Advance(t.Context(), "g", "t", at[4]))
+	mustTrim(t, s, at[6], 5)
+	for after, want := range map[persistence.Position]string{"": "5", at[0]: "4", at[3]: "1", at[4]: "", at[5]: ""} {
+		ms, err := subscriber(t, s, "").SubscribeFrom(t.Context(), "t", after)
+		check(t, err)
+		m := next(t, ms)
+		if got := m.Metadata.Get(persistence.MetadataGap); got != want {
+			t.Errorf("first message after %q: gap %q, want %q", after, got, want)
+		}
+		m.Nack()
+		if got := next(t, ms).Metadata.Get(persistence.MetadataGap); got != want {
+			t.Errorf("the same once more: gap %q, want %q", got, want)
+		}
+	}
+	// Nobody else's word for it counts, and what follows has no gap.
+	check(t, s.Append(t.Context(), []persistence.Message{{Topic: "t", Metadata: map[string]string{persistence.MetadataGap: "9"}}}))
+	ms, err := subscriber(t, s, "").SubscribeFrom(t.Context(), "t", "")
+	check(t, err)
+	for i := range 3 {
+		m := next(t, ms)
+		if gap := m.Metadata.Get(persistence.MetadataGap); (gap != "") != (i == 0) {
+			t.Errorf("message %d has the gap %q", i, gap)
+		}
+		m.Ack()
+	}
 }
 
 func checkGoesOn(t *testing.T, s persistence.Store) {
