@@ -70,6 +70,8 @@ type System struct {
 	group     *persistence.Subscriber
 	fanout    *persistence.Subscriber
 	publisher *persistence.Publisher
+	store     persistence.Store
+	quit      context.CancelFunc // ends the janitor
 	done      sync.WaitGroup
 }
 
@@ -82,7 +84,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 		c.Prices = price.Main
 	}
 	c.Terms.Prices = c.Prices
-	s := &System{publisher: persistence.NewPublisher(c.Store)}
+	s := &System{store: c.Store, publisher: persistence.NewPublisher(c.Store), quit: func() {}}
 	s.Catalogue = catalogue.New(catalogue.Config{Store: c.Store, Prices: c.Prices, Read: readNode, Log: c.Log})
 	s.runtime = entity.NewRuntime(entity.Config{
 		Store: c.Store, Executors: c.Executors, Keys: c.Keys, Domain: c.Domain, Log: c.Log,
@@ -107,6 +109,9 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	}
 	in := &inbox.Inbox{Actors: s, Poison: s.publisher, Log: c.Log}
 	s.done.Go(func() { in.Run(context.WithoutCancel(ctx), observed) })
+	cleaning, quit := context.WithCancel(context.WithoutCancel(ctx))
+	s.quit = quit
+	s.done.Go(func() { newJanitor(c.Store, c.Log).run(cleaning) })
 	return s, nil
 }
 
@@ -158,8 +163,12 @@ type Stats struct {
 // Stats returns the counts.
 func (s *System) Stats() Stats { return Stats{s.engine.Stats(), s.runtime.Stats()} }
 
+// Lags returns how far the consumer groups are behind.
+func (s *System) Lags(ctx context.Context) ([]persistence.Lag, error) { return lags(ctx, s.store) }
+
 // Stop stops all actors. The store is to be closed after it.
 func (s *System) Stop(ctx context.Context) error {
+	s.quit()
 	s.runtime.Stop()
 	err := errors.Join(s.group.Close(), s.fanout.Close())
 	s.done.Wait()

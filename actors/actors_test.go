@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -19,6 +21,7 @@ import (
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
+	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 )
 
@@ -192,4 +195,23 @@ func (w *world) wait(holds func() bool) {
 		}
 	}
 	w.t.Fatalf("it never came to that: %v", w.account())
+}
+
+// TestSystemLooksAfterTopics and says how far its groups are behind.
+func TestSystemLooksAfterTopics(t *testing.T) {
+	w := newWorld(t)
+	w.node(7)
+	w.stop()
+	w.start() // a janitor looks at once
+	w.wait(func() bool {
+		groups, err := w.store.Groups(t.Context(), messages.TopicNodeChanged)
+		return err == nil && len(groups) == 1 && groups[0].Name == "retention"
+	})
+	if err := w.system.Publisher().Publish(messages.TopicObservations, message.NewMessage("", []byte("news"))); err != nil {
+		t.Fatal(err)
+	}
+	w.wait(func() bool {
+		lags, err := w.system.Lags(t.Context())
+		return err == nil && slices.Equal(lags, []persistence.Lag{{Topic: messages.TopicObservations, Group: "inbox"}})
+	})
 }

@@ -21,7 +21,7 @@ func (m *Main) startAdmin(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listen for operators: %w", err)
 	}
-	m.serve(l, m.adminRoutes())
+	m.serve(l, m.adminRoutes()) //nolint:contextcheck // whoever looks at metrics hands in none
 	return l.Addr().String(), nil
 }
 
@@ -89,6 +89,7 @@ func (m *Main) metrics() *telemetry.Metrics {
 	t.Gauge("grid_seen_timestamp_seconds", "When a look at the grid last succeeded.", func() uint64 { return uint64(max(0, m.watcher.Status().LastSuccess.Unix())) })
 	t.Gauge("grid_skipped_nodes", "Nodes that the grid told and that made no sense.", func() uint64 { return count(m.watcher.Status().Skipped) })
 	t.Gauge("nodes", "Nodes in the catalogue.", func() uint64 { return count(m.system.Catalogue.Len()) })
+	m.topicMetrics(t)
 	return t
 }
 

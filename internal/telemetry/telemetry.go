@@ -49,6 +49,32 @@ func (m *Metrics) Gauge(name, help string, value func() uint64) {
 		func() float64 { return float64(value()) }))
 }
 
+// Gauges tells a number of each of several things, named marketplace_<name> and
+// told apart by labels. values is asked for all of them at once.
+func (m *Metrics) Gauges(name, help string, labels []string, values func(tell func(value uint64, labels ...string))) {
+	m.registry.MustRegister(&gauges{prometheus.NewDesc("marketplace_"+name, help, labels, nil), values})
+}
+
+// gauges are the numbers of things that come and go.
+type gauges struct {
+	desc   *prometheus.Desc
+	values func(tell func(value uint64, labels ...string))
+}
+
+// Describe tells what all numbers have in common.
+func (g *gauges) Describe(all chan<- *prometheus.Desc) { all <- g.desc }
+
+// Collect tells the numbers.
+func (g *gauges) Collect(all chan<- prometheus.Metric) {
+	g.values(func(value uint64, labels ...string) {
+		m, err := prometheus.NewConstMetric(g.desc, prometheus.GaugeValue, float64(value), labels...)
+		if err != nil {
+			m = prometheus.NewInvalidMetric(g.desc, err)
+		}
+		all <- m
+	})
+}
+
 // Handler answers with all metrics in the Prometheus format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

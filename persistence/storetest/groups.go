@@ -65,6 +65,22 @@ func checkGroups(t *testing.T, s persistence.Store) {
 	}
 }
 
+func checkLags(t *testing.T, s persistence.Store) {
+	at := publish(t, s, "t", 12)
+	publish(t, s, "unread", 3)
+	publish(t, s, "nobody's", 3)
+	check(t, s.Advance(t.Context(), "slow", "t", at[1]))
+	check(t, s.Advance(t.Context(), "fast", "t", at[11]))
+	check(t, s.Advance(t.Context(), "new", "unread", ""))
+	check(t, s.Advance(t.Context(), "early", "not yet", ""))
+	mustTrim(t, s, at[1], 2)
+	got, err := persistence.Lags(t.Context(), s)
+	check(t, err)
+	if want := "[{t fast 0} {t slow 10} {unread new 3}]"; fmt.Sprint(got) != want {
+		t.Fatalf("lags %v, want %s", got, want)
+	}
+}
+
 // mustTrim trims and checks how many messages went.
 func mustTrim(t *testing.T, s persistence.Store, upTo persistence.Position, want int) {
 	t.Helper()

@@ -96,6 +96,7 @@ func parts() []part {
 		{"reading ends with the store", checkReadClosed},
 		{"a group's cursor never moves back", checkGroupCursor},
 		{"the groups of a topic are known", checkGroups},
+		{"how far a group is behind", checkLags},
 		{"nothing is trimmed that a group has not read", checkTrim},
 		{"a lease has one holder", checkLease},
 		{"a lease runs out", checkLeaseExpiry},
