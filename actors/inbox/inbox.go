@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -66,9 +67,9 @@ func (i *Inbox) deliver(ctx context.Context, m *message.Message) error {
 		err = errors.New("there are none")
 	}
 	if err != nil {
-		return i.poison([]*message.Message{poisoned(m.Payload, fmt.Errorf("not observations: %w", err))})
+		return i.poison([]*message.Message{poisoned(m, "", m.Payload, fmt.Errorf("not observations: %w", err))})
 	}
-	d := &delivery{actors: i.Actors}
+	d := &delivery{actors: i.Actors, of: m}
 	var lines [][]*taskv1.Observation // one for each actor, in order
 	at := map[string]int{}
 	for _, o := range all.GetObservations() {
@@ -111,6 +112,7 @@ func target(o *taskv1.Observation) (kind, id string, err error) {
 // delivery is one message on its way to its actors.
 type delivery struct {
 	actors Actors
+	of     *message.Message
 
 	mu      sync.Mutex
 	refused []*message.Message
@@ -162,13 +164,18 @@ func (d *delivery) refuse(o *taskv1.Observation, cause error) {
 	payload, err := proto.Marshal(&taskv1.Observations{Observations: []*taskv1.Observation{o}})
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.refused = append(d.refused, poisoned(payload, errors.Join(cause, err)))
+	d.refused = append(d.refused, poisoned(d.of, o.GetMethod(), payload, errors.Join(cause, err)))
 }
 
-// poisoned is a message for the poison topic.
-func poisoned(payload []byte, cause error) *message.Message {
+// poisoned is a message for the poison topic: what nobody can decide of another.
+func poisoned(of *message.Message, method string, payload []byte, cause error) *message.Message {
 	m := message.NewMessage(watermill.NewUUID(), payload)
-	m.Metadata.Set("reason", cause.Error())
+	maps.Copy(m.Metadata, of.Metadata)
+	m.Metadata.Set(MetadataReason, cause.Error())
+	m.Metadata.Set(MetadataTopic, messages.TopicObservations)
+	if method != "" {
+		m.Metadata.Set(MetadataMethod, method)
+	}
 	return m
 }
 
@@ -178,7 +185,7 @@ func (i *Inbox) poison(refused []*message.Message) error {
 		return nil
 	}
 	for _, m := range refused {
-		i.Log.Warn("observation refused", slog.String("reason", m.Metadata.Get("reason")))
+		i.Log.Warn("observation refused", slog.String("reason", m.Metadata.Get(MetadataReason)))
 	}
 	return i.Poison.Publish(messages.TopicPoison, refused...)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/inbox"
 	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 )
 
@@ -12,7 +13,7 @@ import (
 const askWithin = time.Second
 
 // topicMetrics tells what waits in the topics. When the store does not answer in
-// time, this metric is missing and the others are not.
+// time, these metrics are missing and the others are not.
 func (m *Main) topicMetrics(t *telemetry.Metrics) {
 	t.Gauges("topic_unread", "Messages of a topic that a consumer group has not handled. Alarm above 10,000.", []string{"topic", "group"},
 		func(tell func(uint64, ...string)) {
@@ -20,6 +21,16 @@ func (m *Main) topicMetrics(t *telemetry.Metrics) {
 				all, err := m.system.Lags(ctx)
 				for _, l := range all {
 					tell(l.Unread, l.Topic, l.Group)
+				}
+				return err
+			})
+		})
+	t.Gauges("poison_waiting", "Messages that nobody could decide and that wait for an operator; /poison lists them. Alarm above zero.", nil,
+		func(tell func(uint64, ...string)) {
+			m.ask("poison messages", func(ctx context.Context) error {
+				n, err := inbox.Poison{Store: m.store}.Waiting(ctx)
+				if err == nil {
+					tell(n)
 				}
 				return err
 			})

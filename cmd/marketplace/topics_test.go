@@ -8,12 +8,16 @@ import (
 	"time"
 )
 
-// TestTopicMetrics has a server tell how far its inbox is behind.
+// TestTopicMetrics has a server tell how far its inbox is behind, and what it
+// could not deliver.
 func TestTopicMetrics(t *testing.T) {
 	server := run(t, testConfig(t))
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		text := server.metrics(t)
 		if strings.Contains(text, `marketplace_topic_unread{group="inbox",topic="observations"} 0`) {
+			if !strings.Contains(text, "marketplace_poison_waiting 0") {
+				t.Errorf("the metrics lack the poison:\n%s", text)
+			}
 			break // the grid was seen, and all of it was told
 		}
 		if time.Now().After(deadline) {
