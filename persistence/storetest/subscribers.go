@@ -21,6 +21,8 @@ func pubSubParts() []part {
 		{"a reader hears of what was trimmed unread", checkGap},
 		{"a group goes on where it was", checkGoesOn},
 		{"another takes the place of a closed reader", checkTakesOver},
+		{"another goes on where a killed reader was", checkKilled},
+		{"a nack storm delays, and asks nothing of the store", checkNackStorm},
 		{"a nacked message holds up those behind it", checkNack},
 		{"a closed store ends its subscriptions", checkStoreClosed},
 		{"a closed publisher and subscriber refuse", checkPubSubClosed},
