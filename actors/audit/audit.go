@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/actors/inbox"
 	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
@@ -103,6 +104,12 @@ func (a *audit) entity(ctx context.Context, e persistence.Entity) error {
 	if l.Halted != "" {
 		a.report.Halted++
 		a.report.fault("%s is halted: %s", e, l.Halted)
+		return nil
+	}
+	if e.Kind == inbox.PoisonKind {
+		if err := inbox.CheckMark(e.ID, l); err != nil {
+			a.report.fault("%s: %v", e, err)
+		}
 		return nil
 	}
 	k := a.kinds[e.Kind]

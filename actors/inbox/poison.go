@@ -37,8 +37,9 @@ const (
 	dropped  = "dropped"
 )
 
-// poisonKind is the kind under which the store remembers what was dealt with.
-const poisonKind = "poison"
+// PoisonKind is the kind under which the store remembers what was dealt with. It
+// is no kind of actor.
+const PoisonKind = "poison"
 
 // unknownPause is how long a commit waits whose outcome is not known.
 const unknownPause = 100 * time.Millisecond
@@ -78,7 +79,22 @@ func about(m *persistence.Message) (Poisoned, error) {
 // mark is the entity that remembers what became of a message. Marks are in the
 // order of positions.
 func mark(position uint64) persistence.Entity {
-	return persistence.Entity{Kind: poisonKind, ID: fmt.Sprintf("%020d", position)}
+	return persistence.Entity{Kind: PoisonKind, ID: fmt.Sprintf("%020d", position)}
+}
+
+// CheckMark returns what is wrong with an entity of PoisonKind; nil: nothing.
+func CheckMark(id string, l persistence.Loaded) error {
+	position, err := strconv.ParseUint(id, 10, 64)
+	if err != nil || mark(position).ID != id {
+		return fmt.Errorf("%q is not a position", id)
+	}
+	if l.Version != 1 || len(l.Tail) != 1 {
+		return fmt.Errorf("dealt with %d times", l.Version)
+	}
+	if what := string(l.Tail[0].Events); what != replayed && what != dropped {
+		return fmt.Errorf("nobody knows what %q is", what)
+	}
+	return nil
 }
 
 // end returns the position of the newest message in the poison topic.
@@ -122,7 +138,7 @@ func (p Poison) List(ctx context.Context, after uint64, n int) ([]Poisoned, erro
 
 // marks returns the first n positions after one that were dealt with.
 func (p Poison) marks(ctx context.Context, after uint64, n int) (map[uint64]bool, error) {
-	refs, _, err := p.Store.Entities(ctx, poisonKind, mark(after).ID, n)
+	refs, _, err := p.Store.Entities(ctx, PoisonKind, mark(after).ID, n)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +157,7 @@ func (p Poison) marks(ctx context.Context, after uint64, n int) (map[uint64]bool
 func (p Poison) Waiting(ctx context.Context) (uint64, error) {
 	var done uint64
 	for cursor, more := "", true; more; more = cursor != "" {
-		refs, next, err := p.Store.Entities(ctx, poisonKind, cursor, 1000)
+		refs, next, err := p.Store.Entities(ctx, PoisonKind, cursor, 1000)
 		if err != nil {
 			return 0, err
 		}

@@ -46,7 +46,7 @@ var layers = []layer{
 	{"actors/inbox", []string{"messages/...", "actors/engine", "persistence", "internal/..."}, []string{watermill, protobuf}},
 	{"actors/catalogue", []string{"messages/...", "actors/engine", "persistence", "actors/price", "actors/capacity", "internal/..."}, []string{watermill, protobuf}},
 	{"actors/archive", []string{"messages/...", "persistence", "persistence/backup", "persistence/codec", "actors/entity"}, []string{protobuf}},
-	{"actors/audit", []string{"messages/...", "persistence", "actors/entity", "actors/ledger"}, []string{protobuf}},
+	{"actors/audit", []string{"messages/...", "persistence", "actors/entity", "actors/inbox", "actors/ledger"}, []string{protobuf}},
 	{"actors/overview", []string{"messages/...", "actors/engine", "persistence", "actors/price", "internal/..."}, []string{watermill, protobuf}},
 	{"actors", []string{"messages/...", "persistence", "actors/...", "internal/..."}, []string{protoactor, watermill, protobuf}},
 	// Tests alone import it.
