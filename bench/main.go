@@ -1,6 +1,7 @@
 // Command bench measures what the way through socket and actor costs: durable
 // commands a second as a share of what the store alone can do with the same
-// commits, and the server's CPU time for each command.
+// commits, and the server's CPU time for each command. It also measures entities
+// without a socket, and the reading of topics.
 //
 // Server, store and load generator share the machine. Rounds alternate, so
 // that a machine whose speed drifts slows both; medians are printed.
