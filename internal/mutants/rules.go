@@ -11,6 +11,8 @@ const (
 	lanesGo   = "actors/entity/lanes.go"
 	foldGo    = "actors/entity/fold.go"
 	callGo    = "actors/engine/call.go"
+
+	subscriptionGo = "persistence/subscription.go"
 )
 
 var mutants = []mutant{
@@ -313,5 +315,21 @@ var mutants = []mutant{
 	{
 		"people are not shown what is sealed", "actors/entity/kind.go",
 		"	return encode(messages.Masked(m.behavior.View(m.id, m.s, method)))", "	return encode(m.behavior.View(m.id, m.s, method))",
+	},
+	{
+		"a group is known as soon as it subscribes", subscriptionGo,
+		"	if !n.join(ctx) {", "	if ctx.Err() != nil {",
+	},
+	{
+		"a group is where its acks are", subscriptionGo,
+		"		for _, first := range batch {\n", "		for _, first := range batch {\n			t.handled(first.of.Position)\n",
+	},
+	{
+		"a reader hears of what was trimmed unread", subscriptionGo,
+		"	return to - from - 1\n", "	return 0\n",
+	},
+	{
+		"a nacked message waits for its next turn", subscriptionGo,
+		"		if !pause(ctx, n.config.NackDelay) {", "		if !pause(ctx, 0) {",
 	},
 }
