@@ -33,7 +33,7 @@ func main() {
 	defer stop()
 	rounds := flag.Int("rounds", 3, "how often each is measured")
 	length := flag.Duration("for", 8*time.Second, "how long each measurement takes, after a warm-up of a quarter of it")
-	only := flag.String("only", "", "measure one table: server, entities or topics")
+	only := flag.String("only", "", "measure one table: server, entities, topics or stores")
 	flag.Parse()
 	if err := run(ctx, *only, *rounds, *length); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -61,6 +61,7 @@ func run(ctx context.Context, only string, rounds int, length time.Duration) err
 		{"server", func() error { return commands(ctx, dir, rounds, length) }},
 		{"entities", func() error { return entities(ctx, dir, rounds, length) }},
 		{"topics", func() error { return topics(ctx, dir, rounds) }},
+		{"stores", func() error { return stores(ctx, dir, rounds, length) }},
 	}
 	known := only == ""
 	for _, t := range tables {

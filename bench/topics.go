@@ -65,12 +65,12 @@ func against(what string, ours []float64, peer string, theirs []float64, goal st
 }
 
 func topicsRedis(ctx context.Context, dir string, rounds int) error {
-	synced, err := startRedis(dir, "synced", redistest.Durable()...)
+	synced, err := startRedis(ctx, dir, "synced", redistest.Durable()...)
 	if err != nil {
 		return err
 	}
 	defer synced.Kill()
-	memory, err := startRedis(dir, "memory", "--appendonly", "no")
+	memory, err := startRedis(ctx, dir, "memory", "--appendonly", "no")
 	if err != nil {
 		return err
 	}
@@ -138,12 +138,12 @@ func topicsBolt(ctx context.Context, file string, rounds int) error {
 }
 
 // startRedis starts a server with a folder of its own.
-func startRedis(dir, name string, settings ...string) (*redistest.Server, error) {
+func startRedis(ctx context.Context, dir, name string, settings ...string) (*redistest.Server, error) {
 	folder := filepath.Join(dir, name)
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return nil, err
 	}
-	s, err := redistest.New(folder, settings...)
+	s, err := redistest.New(ctx, folder, settings...)
 	if err != nil {
 		return nil, err
 	}
