@@ -61,6 +61,13 @@ func (w *Workload) Run(ctx context.Context, s persistence.Store) {
 	wait.Wait()
 }
 
+// Step has every owner commit once.
+func (w *Workload) Step(ctx context.Context, s persistence.Store) {
+	for _, o := range w.owners {
+		w.step(ctx, s, o)
+	}
+}
+
 // Finish hands over what is open until its outcome is known.
 func (w *Workload) Finish(ctx context.Context, s persistence.Store) {
 	var wait sync.WaitGroup
