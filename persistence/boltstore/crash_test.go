@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		crashFile:    commitUntilKilled,
 		powerLoad:    commitForPower,
 		powerInspect: inspectForPower,
+		fullDisk:     commitWithoutRoom,
 	} {
 		value := os.Getenv(variable)
 		if value == "" {

@@ -139,15 +139,18 @@ func parseInfo(text string) map[string]string {
 
 // adopt makes an empty server a store, or checks that it is one.
 func (s *Store) adopt(ctx context.Context) error {
-	written, err := s.reads.HMGet(ctx, s.keys.meta(), "format", "epoch", "restoring").Result()
+	written, err := s.reads.HMGet(ctx, s.keys.meta(), "format", "epoch", "restoring", "beat").Result()
 	if err != nil {
 		return explain(err)
 	}
 	if written[2] != nil {
 		return fmt.Errorf("a backup was restored in part only; restore it again: %w", persistence.ErrCorrupt)
 	}
-	if written[0] == nil {
+	if written[0] == nil && written[3] == nil {
 		return s.create(ctx)
+	}
+	if written[0] == nil { // a server went on while everything was lost
+		return fmt.Errorf("it has lost what it kept; restore a backup: %w", persistence.ErrLost)
 	}
 	text, _ := written[0].(string)
 	known, err := strconv.ParseUint(text, 10, 32)

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/redistest"
+	backupv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/backup/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/redisstore"
 	"github.com/threefoldtech/cloud-marketplace/persistence/storetest"
@@ -203,6 +205,17 @@ func TestTwoOwners(t *testing.T) {
 	}
 }
 
+// each goes through the parts of a dump.
+func each(parts []*backupv1.Part) iter.Seq2[*backupv1.Part, error] {
+	return func(yield func(*backupv1.Part, error) bool) {
+		for _, p := range parts {
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
 // log is the part of the server's log that grows.
 func log(t *testing.T, server *redistest.Server) string {
 	t.Helper()
@@ -284,6 +297,76 @@ func TestLostTail(t *testing.T) {
 		t.Errorf("%d of 50 owners were told of the loss, %d commits were acknowledged after it", n, w.Acked.Load()-before)
 	}
 	verify(t, w, s, true)
+}
+
+// TestEverythingLost empties a server under a store: that says so, and no later
+// one takes it for a new one. A backup makes it a store again.
+func TestEverythingLost(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, w := open(t, server.Addr), storetest.NewWorkload(10)
+	w.Step(t.Context(), s)
+	var parts []*backupv1.Part
+	if err := s.Dump(t.Context(), func(p *backupv1.Part) error { parts = append(parts, p); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := redistest.Command(t.Context(), server.Addr, "FLUSHALL"); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for !errors.Is(s.Health().Err, persistence.ErrLost) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the store says %v of itself", s.Health().Err)
+		}
+		sleep(50 * time.Millisecond)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	options := redisstore.Options{Redis: &redis.Options{Addr: server.Addr}}
+	if _, err := redisstore.Open(t.Context(), options); !errors.Is(err, persistence.ErrLost) {
+		t.Fatalf("opened with %v", err)
+	}
+	if err := redisstore.Restore(t.Context(), options, each(parts)); err != nil {
+		t.Fatal(err)
+	}
+	verify(t, w, open(t, server.Addr), false)
+}
+
+// TestHalfRestored has a restore end in the middle: nobody works on what it left,
+// and another one begins anew.
+func TestHalfRestored(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s, w := open(t, redistest.Start(t).Addr), storetest.NewWorkload(300)
+	w.Step(t.Context(), s)
+	var parts []*backupv1.Part
+	if err := s.Dump(t.Context(), func(p *backupv1.Part) error { parts = append(parts, p); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	options := redisstore.Options{Redis: &redis.Options{Addr: server.Addr}}
+	cut := errors.New("cut")
+	err := redisstore.Restore(t.Context(), options, func(yield func(*backupv1.Part, error) bool) {
+		for _, p := range parts[:len(parts)/2] {
+			if !yield(p, nil) {
+				return
+			}
+		}
+		yield(nil, cut)
+	})
+	if !errors.Is(err, cut) {
+		t.Fatalf("restored with %v", err)
+	}
+	if _, err := redisstore.Open(t.Context(), options); !errors.Is(err, persistence.ErrCorrupt) || !strings.Contains(err.Error(), "restore it again") {
+		t.Fatalf("opened with %v", err)
+	}
+	if err := redisstore.Restore(t.Context(), options, each(parts)); err != nil {
+		t.Fatal(err)
+	}
+	verify(t, w, open(t, server.Addr), false)
+	if err := redisstore.Restore(t.Context(), options, each(parts)); !errors.Is(err, persistence.ErrNotEmpty) {
+		t.Fatalf("restored twice: %v", err)
+	}
 }
 
 // TestUnfit holds a server that would lose data to one sentence.
