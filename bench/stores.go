@@ -220,19 +220,28 @@ func singleRate(ctx context.Context, addr string, entities int, length time.Dura
 	if err := script.Load(ctx, c).Err(); err != nil {
 		return 0, err
 	}
+	return closedLoop(entities, length, func(i int) func() error {
+		keys, texts := plainArguments(userName(i))
+		args := make([]any, len(texts))
+		for n, t := range texts {
+			args[n] = t
+		}
+		return func() error { return script.EvalSha(ctx, c, keys, args...).Err() }
+	})
+}
+
+// closedLoop has each of n do one thing after another, and returns how many were
+// done in a second.
+func closedLoop(n int, length time.Duration, doer func(i int) func() error) (float64, error) {
 	var done atomic.Int64
 	var over atomic.Bool
 	var failed atomic.Value
 	var wait sync.WaitGroup
-	for i := range entities {
+	for i := range n {
+		do := doer(i)
 		wait.Go(func() {
-			keys, texts := plainArguments(userName(i))
-			args := make([]any, len(texts))
-			for n, t := range texts {
-				args[n] = t
-			}
 			for !over.Load() {
-				if err := script.EvalSha(ctx, c, keys, args...).Err(); err != nil {
+				if err := do(); err != nil {
 					failed.Store(err)
 					over.Store(true)
 				}
@@ -243,11 +252,11 @@ func singleRate(ctx context.Context, addr string, entities int, length time.Dura
 	time.Sleep(length / 4)
 	from, began := done.Load(), time.Now()
 	time.Sleep(length)
-	n, took := done.Load()-from, time.Since(began)
+	did, took := done.Load()-from, time.Since(began)
 	over.Store(true)
 	wait.Wait()
-	err, _ = failed.Load().(error)
-	return float64(n) / took.Seconds(), err
+	err, _ := failed.Load().(error)
+	return float64(did) / took.Seconds(), err
 }
 
 func storesBolt(ctx context.Context, dir string, rounds int, length time.Duration) error {
@@ -289,30 +298,13 @@ func batchRate(path string, entities int, length time.Duration) (float64, error)
 	if err != nil {
 		return 0, err
 	}
-	var done atomic.Int64
-	var over atomic.Bool
-	var failed atomic.Value
-	var wait sync.WaitGroup
-	for i := range entities {
-		wait.Go(func() {
-			prefix := "user\x00" + userName(i) + "\x00"
-			for version := uint64(1); !over.Load(); version++ {
-				if err := db.Batch(func(tx *bbolt.Tx) error { return putPlain(tx, prefix, version) }); err != nil {
-					failed.Store(err)
-					over.Store(true)
-				}
-				done.Add(1)
-			}
-		})
-	}
-	time.Sleep(length / 4)
-	from, began := done.Load(), time.Now()
-	time.Sleep(length)
-	n, took := done.Load()-from, time.Since(began)
-	over.Store(true)
-	wait.Wait()
-	err, _ = failed.Load().(error)
-	return float64(n) / took.Seconds(), err
+	return closedLoop(entities, length, func(i int) func() error {
+		prefix, version := "user\x00"+userName(i)+"\x00", uint64(0)
+		return func() error {
+			version++
+			return db.Batch(func(tx *bbolt.Tx) error { return putPlain(tx, prefix, version) })
+		}
+	})
 }
 
 // putPlain puts what a commit of the store puts, after the same look at the state.

@@ -39,7 +39,7 @@ func archiveCommand(file *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return askToArchive(cmd.Context(), cmd.OutOrStdout(), c)
+			return askServer(cmd.Context(), c, http.MethodPost, "/archive", cmd.OutOrStdout())
 		},
 	}
 }
@@ -55,32 +55,6 @@ func moveOld(ctx context.Context, out io.Writer, c configs.Config, s persistence
 		return err
 	}
 	_, err = fmt.Fprintf(out, "%d items of %d lists are now in %s\n", moved.Items, moved.Lists, moved.File)
-	return err
-}
-
-// askToArchive has the server do it that holds the store.
-func askToArchive(ctx context.Context, out io.Writer, c configs.Config) error {
-	a, err := readListening(c.Data)
-	if err != nil {
-		return fmt.Errorf("another process holds the store, and it does not say where it listens: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.Admin+"/archive", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the server to archive: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1000))
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the server does not archive: %s", text)
-	}
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(text)
 	return err
 }
 

@@ -86,35 +86,12 @@ func readBackup(ctx context.Context, c configs.Config, w io.Writer) error {
 	}
 	s, err := openStore(ctx, c, slog.New(slog.DiscardHandler))
 	if errors.Is(err, persistence.ErrLocked) {
-		return askForBackup(ctx, c, w)
+		return askServer(ctx, c, http.MethodGet, "/backup", w) // cut short, it has no tail
 	}
 	if err != nil {
 		return err
 	}
 	return errors.Join(backup.Write(ctx, w, s, clock.Real{}.Now()), s.Close())
-}
-
-// askForBackup gets a backup from the server that holds the store.
-func askForBackup(ctx context.Context, c configs.Config, w io.Writer) error {
-	a, err := readListening(c.Data)
-	if err != nil {
-		return fmt.Errorf("another process holds the store, and it does not say where it listens: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Admin+"/backup", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask the server for a backup: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
-		return fmt.Errorf("the server makes no backup: %s", text)
-	}
-	_, err = io.Copy(w, resp.Body) // cut short, it has no tail
-	return err
 }
 
 // sendBackup writes a backup to an operator.

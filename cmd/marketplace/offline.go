@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -55,6 +57,29 @@ func withStore(ctx context.Context, file string, do func(configs.Config, store) 
 	}
 	defer release()
 	return do(c, s)
+}
+
+// askServer has the server do something that holds the store, and writes its answer.
+func askServer(ctx context.Context, c configs.Config, method, path string, to io.Writer) error {
+	a, err := readListening(c.Data)
+	if err != nil {
+		return fmt.Errorf("another process holds the store, and it does not say where it listens: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+a.Admin+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask the server that holds the store: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+		return fmt.Errorf("the server refuses: %s", text)
+	}
+	_, err = io.Copy(to, resp.Body)
+	return err
 }
 
 // compactCommand writes the store anew.
