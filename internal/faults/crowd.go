@@ -110,6 +110,7 @@ func (c *crowd) findNodes(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// close sends everybody home. It may be called more than once.
 func (c *crowd) close() {
 	for _, cl := range c.operators {
 		cl.Close()

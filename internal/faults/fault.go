@@ -127,6 +127,7 @@ func suffer(ctx context.Context, o options, f fault, binary, data string) *resul
 	r.acked, r.across = int(crowd.acked.Load()), int(crowd.across.Load())
 	if r.err == nil {
 		crowd.readBack(ctx, r)
+		crowd.close() // they would go on knocking at the door
 		r.err = w.server.verify(ctx, r)
 	}
 	return r
