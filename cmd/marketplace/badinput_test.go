@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,8 +14,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/internal/redistest"
 	"github.com/threefoldtech/cloud-marketplace/messages"
-	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 )
 
 // request is a frame with a fresh command id.
@@ -172,14 +176,47 @@ func TestRepeats(t *testing.T) {
 	contains(t, r.dial(t, r.token(t, "alice")).ask(`{"jsonrpc":"2.0","id":1,"method":"cloud-user/get-account"}`), `"credit":"500"`)
 }
 
-// TestLocked holds a second process on the same data to a clear sentence.
-func TestLocked(t *testing.T) {
-	c := testConfig(t)
-	run(t, c)
-	_, err := boltstore.Open(filepath.Join(c.Data, storeFile), boltstore.Options{})
-	if err == nil || !strings.Contains(err.Error(), "another process holds the store") {
-		t.Errorf("a second process hears: %v", err)
+// TestStoresThatCannotBeUsed holds a server that finds its store held, damaged or
+// unfit to a clear sentence; it ends, and leaves the store as it is.
+func TestStoresThatCannotBeUsed(t *testing.T) {
+	held := testConfig(t)
+	run(t, held)
+	damaged := testConfig(t)
+	if err := os.MkdirAll(damaged.Data, 0o700); err != nil {
+		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(damaged.Data, storeFile), bytes.Repeat([]byte("x"), 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	heldRedis := onRedis(t)
+	run(t, heldRedis)
+	other := testConfig(t)
+	other.Store.Redis = heldRedis.Store.Redis
+	volatile := testConfig(t)
+	volatile.Store.Redis.URL = "redis://" + redistest.Start(t, "--appendonly", "no").Addr
+	for name, c := range map[string]struct {
+		config configs.Config
+		want   string
+	}{
+		"held":          {held, "another process holds the store"},
+		"damaged":       {damaged, "make another of a backup: marketplace restore FILE"},
+		"held Redis":    {other, "take the store: another process holds the store"},
+		"volatile":      {volatile, "appendonly is off"},
+		"folder is bad": {configs.Config{Data: "/proc/nowhere", Environment: configs.Sandbox}, "make the data folder"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &Main{Config: c.config, Log: slog.New(slog.DiscardHandler), Ready: func(Addresses) { t.Error("it says that it is ready") }}
+			if err := m.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("it ended with %v, not %q", err, c.want)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if _, err := readListening(held.Data); err != nil {
+			t.Errorf("where the first server listens is gone: %v", err)
+		}
+	})
 }
 
 // TestHTTP holds the other door to the same methods, errors and limits.

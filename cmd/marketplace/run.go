@@ -37,17 +37,19 @@ type Main struct {
 	Log    *slog.Logger
 	Ready  func(Addresses) // called once everything answers; may be nil
 
-	store    store
-	release  func() // gives the store back
-	world    *world
-	system   *actors.System
-	gateway  *gateway.Gateway
-	verifier *identity.Verifier
-	watcher  *grid.Watcher
-	quit     context.CancelFunc // ends the watching of the grid
-	servers  []*http.Server
-	done     sync.WaitGroup
-	failed   chan error
+	store   store
+	release func() // gives the store back
+	// listening says that listeningFile is ours.
+	listening bool
+	world     *world
+	system    *actors.System
+	gateway   *gateway.Gateway
+	verifier  *identity.Verifier
+	watcher   *grid.Watcher
+	quit      context.CancelFunc // ends the watching of the grid
+	servers   []*http.Server
+	done      sync.WaitGroup
+	failed    chan error
 }
 
 const (
@@ -224,7 +226,9 @@ func (m *Main) stop() error {
 	if m.store != nil {
 		errs = append(errs, m.store.Close())
 	}
-	_ = os.Remove(filepath.Join(m.Config.Data, listeningFile))
+	if m.listening { // else it is another's
+		_ = os.Remove(filepath.Join(m.Config.Data, listeningFile))
+	}
 	return errors.Join(errs...)
 }
 
@@ -249,5 +253,6 @@ func (m *Main) writeListening(a Addresses) error {
 	if err := os.WriteFile(file+".new", text, 0o600); err != nil {
 		return fmt.Errorf("write %s: %w", listeningFile, err)
 	}
+	m.listening = true
 	return os.Rename(file+".new", file)
 }

@@ -35,8 +35,20 @@ const (
 	reachWithin = 2 * time.Minute
 )
 
-// openStore opens the store that is configured.
+// openStore opens the store that is configured. What contradicts itself is left
+// as it is, and the error says what to do.
 func openStore(ctx context.Context, c configs.Config, log *slog.Logger) (store, error) {
+	s, err := openAny(ctx, c, log)
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, persistence.ErrCorrupt), errors.Is(err, persistence.ErrLost):
+		err = fmt.Errorf("%w; move it out of the way and make another of a backup: marketplace restore FILE", err)
+	}
+	return nil, err // s holds a pointer to nothing
+}
+
+func openAny(ctx context.Context, c configs.Config, log *slog.Logger) (store, error) {
 	if c.Store.Redis.URL == "" {
 		return boltstore.Open(filepath.Join(c.Data, storeFile), boltstore.Options{})
 	}

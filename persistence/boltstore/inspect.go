@@ -53,7 +53,7 @@ func inspect(path string) error {
 		err = w.page(w.root, 0)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w; restore a backup with \"marketplace restore\"", persistence.ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
 	}
 	return nil
 }
