@@ -133,6 +133,15 @@ func TestAuditNamesFaults(t *testing.T) {
 			}
 			return fits
 		}), "list transactions: transaction"},
+		"all transactions are missing": {without(func(p *backupv1.Part) bool { return p.GetItems().GetList() == "transactions" }), "the transactions make 0"},
+		"messages went unread": {func(all []*backupv1.Part) []*backupv1.Part {
+			for _, p := range all {
+				if m := p.GetMessages(); len(m.GetMessages()) > 3 {
+					m.Messages = m.GetMessages()[3:]
+				}
+			}
+			return append(all, codec.Group("node.changed", "g", 1))
+		}, "and group g has read up to 1"},
 		"a transaction is larger": {first(func(p *backupv1.Part) bool {
 			n := len(p.GetItems().GetItems())
 			fits := p.GetItems().GetList() == "transactions" && n > 0

@@ -155,7 +155,7 @@ func plainScript() (string, error) {
 		script = strings.Replace(script, line, "", 1)
 	}
 	return `local id = string.sub(KEYS[1], 12)
-local KEYS, ARGV = {KEYS[1], '{b}:j:user/' .. id, '{b}:wakes', '{b}:ids:user', '{b}:ends', '{b}:t:t'},
+local KEYS, ARGV = {KEYS[1], '{b}:j:user/' .. id, '{b}:wakes', '{b}:ids:user', '{b}:ends', '{b}:meta', '{b}:t:t'},
   {ARGV[1], ARGV[2], 'user ' .. id, id, ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]}
 ` + script, nil
 }
@@ -173,7 +173,7 @@ func benchmarkRate(ctx context.Context, addr string, entities int, length time.D
 	}
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	sha, err := c.ScriptLoad(ctx, script).Result()
-	if err = errors.Join(err, c.Close()); err != nil {
+	if err = errors.Join(err, c.HSet(ctx, "{b}:meta", "epoch", "e").Err(), c.Close()); err != nil {
 		return 0, err
 	}
 	_, port, _ := strings.Cut(addr, ":")
@@ -217,7 +217,7 @@ func singleRate(ctx context.Context, addr string, entities int, length time.Dura
 	script := redis.NewScript(text)
 	c := redis.NewClient(&redis.Options{Addr: addr, PoolTimeout: time.Minute, ReadTimeout: time.Minute})
 	defer func() { _ = c.Close() }()
-	if err := script.Load(ctx, c).Err(); err != nil {
+	if err := errors.Join(script.Load(ctx, c).Err(), c.HSet(ctx, "{b}:meta", "epoch", "e").Err()); err != nil {
 		return 0, err
 	}
 	return closedLoop(entities, length, func(i int) func() error {

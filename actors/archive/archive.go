@@ -173,9 +173,11 @@ func (r *run) old(ctx context.Context, rule Rule, e persistence.Entity) ([]persi
 			break
 		}
 		for i, m := range decoded {
-			if r.now.Sub(timeOf(m)) >= rule.Age {
-				items, shown = append(items, some[i]), append(shown, m)
+			if r.now.Sub(timeOf(m)) < rule.Age {
+				items, shown = nil, nil // what is newer than a young item stays, whatever it says
+				continue
 			}
+			items, shown = append(items, some[i]), append(shown, m)
 		}
 	}
 	slices.Reverse(items)

@@ -137,7 +137,14 @@ func (a *audit) entity(ctx context.Context, e persistence.Entity) error {
 
 // listsOf reads the lists of an entity.
 func (a *audit) listsOf(ctx context.Context, e persistence.Entity, version uint64, state proto.Message) error {
-	for _, list := range slices.Sorted(maps.Keys(a.lists[e])) {
+	lists := maps.Clone(a.lists[e])
+	if lists == nil {
+		lists = map[string]bool{}
+	}
+	for _, list := range expected(state) {
+		lists[list] = true // also when it has gone
+	}
+	for _, list := range slices.Sorted(maps.Keys(lists)) {
 		items, err := a.items(ctx, e, list)
 		if err != nil {
 			return err
@@ -190,7 +197,8 @@ func (a *audit) topics(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := a.topic(ctx, topic, last); err != nil {
+		first, err := a.topic(ctx, topic, last)
+		if err != nil {
 			return err
 		}
 		groups, err := a.store.Groups(ctx, topic)
@@ -198,19 +206,23 @@ func (a *audit) topics(ctx context.Context) error {
 			return err
 		}
 		for _, g := range groups {
-			if at, err := g.At.Number(); err != nil || at > last {
+			switch at, err := g.At.Number(); {
+			case err != nil || at > last:
 				a.report.fault("topic %s ends at %d, and group %s stands at %s", topic, last, g.Name, g.At)
+			case at > 0 && at+1 < first:
+				a.report.fault("topic %s begins at %d, and group %s has read up to %d", topic, first, g.Name, at)
 			}
 		}
 	}
 	return nil
 }
 
-// topic reads the messages of a topic, which ends at a number. It may have been
-// trimmed: to its very end, if a read finds nothing at once.
-func (a *audit) topic(ctx context.Context, topic string, last uint64) error {
-	at := uint64(0)
-	for at < last {
+// topic reads the messages of a topic, which ends at a number, and returns that
+// of the first; of none, the one after the end. It may have been trimmed: to its
+// very end, if a read finds nothing at once.
+func (a *audit) topic(ctx context.Context, topic string, last uint64) (first uint64, err error) {
+	first = last + 1
+	for at := uint64(0); at < last; {
 		limited, cancel := context.WithTimeout(ctx, readWithin)
 		ms, err := a.store.Read(limited, topic, persistence.FormatPosition(at), page)
 		cancel()
@@ -219,18 +231,19 @@ func (a *audit) topic(ctx context.Context, topic string, last uint64) error {
 			if at > 0 {
 				a.report.fault("topic %s ends at %d, and its last message is %d", topic, last, at)
 			}
-			return nil
+			return first, nil
 		case errors.Is(err, persistence.ErrCorrupt):
 			a.report.fault("topic %s after %d: %v", topic, at, err)
-			return nil
+			return first, nil
 		case err != nil:
-			return err
+			return 0, err
 		}
 		for i := range ms {
 			at = a.message(topic, &ms[i], at)
+			first = min(first, at)
 		}
 	}
-	return nil
+	return first, nil
 }
 
 // message looks at one message, and returns its number.

@@ -116,6 +116,14 @@ func (b *books) node(s States, id string, n *journalv1.NodeState) {
 	}
 }
 
+// expected are the lists that must be there for a state to be right.
+func expected(state proto.Message) []string {
+	if u, ok := state.(*journalv1.UserState); ok && ledger.Balance(u.GetBook(), "credit") != 0 {
+		return []string{"transactions"}
+	}
+	return nil
+}
+
 // listFaults compares a list with the state of its entity.
 func listFaults(list string, items []proto.Message, state proto.Message) []string {
 	u, ok := state.(*journalv1.UserState)

@@ -65,6 +65,13 @@ func makeBackup(ctx context.Context, out io.Writer, c configs.Config, name strin
 	if err := os.Rename(part, name); err != nil {
 		return err
 	}
+	folder, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(folder.Sync(), folder.Close()); err != nil {
+		return err
+	}
 	_, _ = fmt.Fprintf(out, "%s is a backup; keep the key that seals (%s) elsewhere\n", name, keyName(c))
 	return nil
 }
@@ -79,12 +86,7 @@ func keyName(c configs.Config) string {
 
 // readBackup reads a backup from the store, or from the server that holds it.
 func readBackup(ctx context.Context, c configs.Config, w io.Writer) error {
-	if c.Store.Redis.URL == "" {
-		if _, err := os.Stat(filepath.Join(c.Data, storeFile)); err != nil {
-			return fmt.Errorf("there is no store: %w", err)
-		}
-	}
-	s, err := openStore(ctx, c, slog.New(slog.DiscardHandler))
+	s, err := openStore(ctx, c, true, slog.New(slog.DiscardHandler))
 	if errors.Is(err, persistence.ErrLocked) {
 		return askServer(ctx, c, http.MethodGet, "/backup", w) // cut short, it has no tail
 	}
@@ -177,7 +179,7 @@ func restore(ctx context.Context, out io.Writer, c configs.Config, name string) 
 		return err
 	}
 	_, _ = fmt.Fprintf(out, "the store is that of %s\n", time.UnixMilli(head.GetTimeMs()).UTC().Format(time.DateTime))
-	s, err := openStore(ctx, c, slog.New(slog.DiscardHandler))
+	s, err := openStore(ctx, c, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

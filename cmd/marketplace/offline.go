@@ -41,12 +41,7 @@ func withStore(ctx context.Context, file string, do func(configs.Config, store) 
 	if err != nil {
 		return err
 	}
-	if c.Store.Redis.URL == "" {
-		if _, err := os.Stat(filepath.Join(c.Data, storeFile)); err != nil {
-			return fmt.Errorf("there is no store: %w", err)
-		}
-	}
-	s, err := openStore(ctx, c, slog.New(slog.DiscardHandler))
+	s, err := openStore(ctx, c, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (m *Main) start(ctx context.Context) error {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	var err error
-	if m.store, err = openStore(ctx, c, m.Log); err != nil {
+	if m.store, err = openStore(ctx, c, false, m.Log); err != nil {
 		return err
 	}
 	if m.release, err = hold(ctx, m.store, c, m.fail); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,10 +36,10 @@ const (
 	reachWithin = 2 * time.Minute
 )
 
-// openStore opens the store that is configured. What contradicts itself is left
+// openStore opens the store that is configured, which may have to exist. What contradicts itself is left
 // as it is, and the error says what to do.
-func openStore(ctx context.Context, c configs.Config, log *slog.Logger) (store, error) {
-	s, err := openAny(ctx, c, log)
+func openStore(ctx context.Context, c configs.Config, existing bool, log *slog.Logger) (store, error) {
+	s, err := openAny(ctx, c, existing, log)
 	switch {
 	case err == nil:
 		return s, nil
@@ -48,9 +49,13 @@ func openStore(ctx context.Context, c configs.Config, log *slog.Logger) (store, 
 	return nil, err // s holds a pointer to nothing
 }
 
-func openAny(ctx context.Context, c configs.Config, log *slog.Logger) (store, error) {
+func openAny(ctx context.Context, c configs.Config, existing bool, log *slog.Logger) (store, error) {
 	if c.Store.Redis.URL == "" {
-		return boltstore.Open(filepath.Join(c.Data, storeFile), boltstore.Options{})
+		path := filepath.Join(c.Data, storeFile)
+		if _, err := os.Stat(path); existing && err != nil {
+			return nil, fmt.Errorf("there is no store: %w", err)
+		}
+		return boltstore.Open(path, boltstore.Options{})
 	}
 	options, err := redisOptions(c.Store.Redis)
 	if err != nil {
@@ -58,7 +63,7 @@ func openAny(ctx context.Context, c configs.Config, log *slog.Logger) (store, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachWithin)
 	defer cancel()
-	return redisstore.Open(ctx, redisstore.Options{Redis: options, Tag: c.Store.Redis.Tag, AcceptLoss: c.Store.Redis.AcceptLoss, Log: log})
+	return redisstore.Open(ctx, redisstore.Options{Redis: options, Tag: c.Store.Redis.Tag, AcceptLoss: c.Store.Redis.AcceptLoss, Existing: existing, Log: log})
 }
 
 // redisOptions says how the Redis of a configuration is reached.
@@ -91,14 +96,42 @@ func redisOptions(r configs.Redis) (*redis.Options, error) {
 	return o, nil
 }
 
+// lockFile is what one process at a time has locked in a data folder.
+const lockFile = "lock"
+
+// lockFolder keeps other processes from a data folder. The system lets go of it
+// when this one ends, however that is.
+func lockFolder(folder string) (unlock func(), err error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(persistence.ErrLocked, f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
 // hold takes a store for this process, and waits as long as one that died would
-// hold it. A process with the same data folder takes over at once. lost is
-// called when another has taken the store; release gives it back.
+// hold it. A process with the same data folder, which it has locked, takes over
+// at once. lost is called when another has taken the store; release gives it back.
 func hold(ctx context.Context, s persistence.Store, c configs.Config, lost func(error)) (release func(), err error) {
 	folder, err := filepath.Abs(c.Data)
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := lockFolder(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			unlock()
+		}
+	}()
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -131,6 +164,7 @@ func hold(ctx context.Context, s persistence.Store, c configs.Config, lost func(
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_, _ = s.Lease(ctx, holding, holder, 0) // else it runs out
+		unlock()
 	}, nil
 }
 

@@ -45,8 +45,11 @@ func inspect(path string) error {
 		return err
 	}
 	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
+	if err != nil {
 		return err
+	}
+	if info.Size() == 0 { // no store of ours was ever so
+		return fmt.Errorf("the file is empty: %w", persistence.ErrCorrupt)
 	}
 	w := walker{file: f, size: uint64(info.Size()), seen: map[uint64]bool{0: true, 1: true}} //nolint:gosec // sizes are not negative
 	if w.newestMeta() {

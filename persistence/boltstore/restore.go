@@ -46,12 +46,9 @@ func Restore(path string, parts iter.Seq2[*backupv1.Part, error]) (err error) {
 	return syncFolder(filepath.Dir(path))
 }
 
-// vacant makes sure that a file is not there, or a store that holds nothing,
-// which is then kept from others until it is released.
+// vacant makes sure that a file is a store that holds nothing, and makes one if
+// there is none: it is kept from others until it is released.
 func vacant(path string) (release func() error, err error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil
-	}
 	db, _, err := openFile(path)
 	if err != nil {
 		return nil, err
@@ -168,7 +165,11 @@ func fillState(tx *bbolt.Tx, p *backupv1.State) error {
 	if p.GetVersion() == 0 && p.GetCommitId() == "" {
 		return nil
 	}
-	s := state{version: p.GetVersion(), count: len(p.GetSnapshots())}
+	before, err := decodeState(tx.Bucket(bucketEntities).Get(appendState(bytes.Clone(prefix))))
+	if err != nil {
+		return err
+	}
+	s := state{version: p.GetVersion(), count: len(p.GetSnapshots()), wake: before.wake} // a wake-up may have come first
 	if s.count > len(s.snapshots) {
 		return fmt.Errorf("%s has %d snapshots: %w", e, s.count, persistence.ErrCorrupt)
 	}

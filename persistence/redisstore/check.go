@@ -146,6 +146,9 @@ func (s *Store) adopt(ctx context.Context) error {
 	if written[2] != nil {
 		return fmt.Errorf("a backup was restored in part only; restore it again: %w", persistence.ErrCorrupt)
 	}
+	if written[0] == nil && s.options.Existing {
+		return fmt.Errorf("there is no store under the tag %s: %w", s.options.Tag, ErrUnfit)
+	}
 	if written[0] == nil && written[3] == nil {
 		return s.create(ctx)
 	}

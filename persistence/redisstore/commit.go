@@ -126,8 +126,9 @@ func (w *writer) write() {
 
 // arguments are what commit.lua expects.
 func (s *Store) arguments(c *persistence.Commit) ([]string, []any) {
-	k := make([]string, 5, 5+len(c.Lists)+len(c.Out))
+	k := make([]string, 6, 6+len(c.Lists)+len(c.Out))
 	k[0], k[1], k[2], k[3], k[4] = s.keys.state(c.Entity), s.keys.journal(c.Entity), s.keys.wakes(), s.keys.ids(c.Entity.Kind), s.keys.ends()
+	k[5] = s.keys.meta()
 	a := make([]any, 10, 10+2*(len(c.Lists)+len(c.Out)))
 	a[0], a[1], a[2], a[3], a[4] = c.Expect, c.ID, name(c.Entity), c.Entity.ID, millis(c.Wake)
 	a[5], a[6], a[7], a[8], a[9] = c.Events != nil, c.Events, c.Snapshot != nil, c.Snapshot, len(c.Lists)
@@ -184,7 +185,7 @@ func stale(c *persistence.Commit, at string) error {
 }
 
 // refusals are the errors by which a server says that it takes no write at present.
-var refusals = []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS", "CLUSTERDOWN", "MASTERDOWN", "NOWRITES"}
+var refusals = []string{"OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS", "CLUSTERDOWN", "MASTERDOWN", "NOWRITES", "NOSTORE"}
 
 // refusal is what a server says to the first write of a script: nothing was stored.
 func refusal(text string) error {
@@ -214,10 +215,10 @@ func classify(err error) error {
 		return err
 	case !errors.As(err, &said):
 		return fmt.Errorf("%w: %w", persistence.ErrUnknown, err)
-	case isRefusal(said.Error()):
-		return fmt.Errorf("%w: %w", persistence.ErrOverloaded, err)
 	case strings.Contains(said.Error(), "WRONGTYPE"), strings.Contains(said.Error(), "user_script"):
 		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
+	case isRefusal(said.Error()):
+		return fmt.Errorf("%w: %w", persistence.ErrOverloaded, err)
 	}
 	return fmt.Errorf("%w: %w", persistence.ErrUnknown, err) // LOADING, EXECABORT, NOSCRIPT, BUSY
 }

@@ -320,6 +320,19 @@ func TestEverythingLost(t *testing.T) {
 		}
 		sleep(50 * time.Millisecond)
 	}
+	// Nothing begins anew over what is gone.
+	fresh := persistence.Entity{Kind: "user", ID: "ann"}
+	result := make(chan error, 1)
+	s.Commit(&persistence.Commit{Entity: fresh, ID: "c", Events: []byte("e")}, func(err error) { result <- err })
+	if err := <-result; !errors.Is(err, persistence.ErrOverloaded) {
+		t.Errorf("a commit to a store that is gone: %v", err)
+	}
+	if _, err := s.Load(t.Context(), fresh); !errors.Is(err, persistence.ErrLost) {
+		t.Errorf("a load from a store that is gone: %v", err)
+	}
+	if err := s.Append(t.Context(), []persistence.Message{{Topic: "t"}}); !errors.Is(err, persistence.ErrOverloaded) {
+		t.Errorf("a message to a store that is gone: %v", err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -366,6 +379,18 @@ func TestHalfRestored(t *testing.T) {
 	verify(t, w, open(t, server.Addr), false)
 	if err := redisstore.Restore(t.Context(), options, each(parts)); !errors.Is(err, persistence.ErrNotEmpty) {
 		t.Fatalf("restored twice: %v", err)
+	}
+	held := redisstore.Options{Redis: &redis.Options{Addr: redistest.Start(t).Addr}}
+	holder := open(t, held.Redis.Addr)
+	if mine, err := holder.Lease(t.Context(), "server", "me", time.Minute); err != nil || !mine {
+		t.Fatal(mine, err)
+	}
+	if err := redisstore.Restore(t.Context(), held, each(parts)); !errors.Is(err, persistence.ErrLocked) {
+		t.Fatalf("restored under a server: %v", err)
+	}
+	held.Existing, held.Tag = true, "other"
+	if _, err := redisstore.Open(t.Context(), held); !errors.Is(err, redisstore.ErrUnfit) || !strings.Contains(err.Error(), "there is no store under the tag other") {
+		t.Fatalf("opened what is not there: %v", err)
 	}
 }
 

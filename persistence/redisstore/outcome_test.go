@@ -38,15 +38,17 @@ func TestOutcome(t *testing.T) {
 	}
 	for err, want := range map[error]error{
 		io.EOF: persistence.ErrUnknown,
-		said("LOADING Redis is loading the dataset in memory"):                                 persistence.ErrUnknown,
-		said("EXECABORT Transaction discarded because of previous errors."):                    persistence.ErrUnknown,
-		said("NOSCRIPT No matching script. Please use EVAL."):                                  persistence.ErrUnknown,
-		said("BUSY Redis is busy running a script."):                                           persistence.ErrUnknown,
-		said("READONLY You can't write against a read only replica."):                          persistence.ErrOverloaded,
-		said("NOPERM this user has no permissions to run the 'evalsha' command"):               persistence.ErrOverloaded,
-		said("WRONGTYPE Operation against a key holding the wrong kind of value"):              persistence.ErrCorrupt,
-		said("ERR wrong number of arguments script: 88c5, on @user_script:5."):                 persistence.ErrCorrupt,
-		said("OOM command not allowed when used memory > 'maxmemory'. script: 8, user_script"): persistence.ErrOverloaded,
+		said("LOADING Redis is loading the dataset in memory"):                    persistence.ErrUnknown,
+		said("EXECABORT Transaction discarded because of previous errors."):       persistence.ErrUnknown,
+		said("NOSCRIPT No matching script. Please use EVAL."):                     persistence.ErrUnknown,
+		said("BUSY Redis is busy running a script."):                              persistence.ErrUnknown,
+		said("READONLY You can't write against a read only replica."):             persistence.ErrOverloaded,
+		said("NOPERM this user has no permissions to run the 'evalsha' command"):  persistence.ErrOverloaded,
+		said("WRONGTYPE Operation against a key holding the wrong kind of value"): persistence.ErrCorrupt,
+		said("ERR wrong number of arguments script: 88c5, on @user_script:5."):    persistence.ErrCorrupt,
+		said("OOM command not allowed when used memory > 'maxmemory'."):           persistence.ErrOverloaded,
+		said("NOPERM ACL failure in script: user_script:44"):                      persistence.ErrCorrupt,
+		said("NOSTORE everything that was stored is gone"):                        persistence.ErrOverloaded,
 	} {
 		cmd := redis.NewCmd(t.Context())
 		cmd.SetErr(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -44,7 +45,7 @@ func (s *Store) load(ctx context.Context, e persistence.Entity) (persistence.Loa
 
 // readBoth reads a state, or one field of it, and a stream, as of one moment.
 func (s *Store) readBoth(ctx context.Context, state, stream, field string, command ...any) (map[string]string, []redis.XMessage, error) {
-	both, err := s.run(ctx, readScript, []string{state, stream}, append([]any{field}, command...)...).Slice()
+	both, err := s.run(ctx, readScript, []string{state, stream, s.keys.meta()}, append([]any{field}, command...)...).Slice()
 	if err != nil {
 		return nil, nil, s.wrap(err)
 	}
@@ -87,8 +88,11 @@ func entries(answer any) ([]redis.XMessage, error) {
 
 // wrap names the reason why the store was not asked, if it was closed meanwhile.
 func (s *Store) wrap(err error) error {
-	if errors.Is(err, redis.ErrClosed) {
+	switch {
+	case errors.Is(err, redis.ErrClosed):
 		return persistence.ErrClosed
+	case err != nil && strings.HasPrefix(err.Error(), "NOSTORE"):
+		return fmt.Errorf("%w: %w", persistence.ErrLost, err)
 	}
 	return err
 }

@@ -56,9 +56,13 @@ func (s *Store) restore(ctx context.Context, parts iter.Seq2[*backupv1.Part, err
 			pipe, waiting = s.writes.TxPipeline(), 0
 		}
 	}
-	pipe.HSet(ctx, s.keys.meta(), "epoch", rand.Text(), "format", format)
-	pipe.HDel(ctx, s.keys.meta(), "restoring")
-	_, err := pipe.Exec(ctx)
+	if _, err := pipe.Exec(ctx); err != nil {
+		return err
+	}
+	mine, err := s.run(ctx, restoredScript, []string{s.keys.meta()}, s.restoring, rand.Text(), format).Bool()
+	if err == nil && !mine {
+		err = fmt.Errorf("another restore has begun meanwhile: %w", persistence.ErrLocked)
+	}
 	return err
 }
 
@@ -73,7 +77,9 @@ func (s *Store) clean(ctx context.Context) error {
 	all := s.reads.Scan(ctx, 0, escapeGlob(s.keys.of(""))+"*", 10_000).Iterator()
 	for all.Next(ctx) {
 		switch {
-		case all.Val() == s.keys.meta(), strings.HasPrefix(all.Val(), s.keys.lease("")):
+		case strings.HasPrefix(all.Val(), s.keys.lease("")): // it runs out when its holder is gone
+			return persistence.ErrLocked
+		case all.Val() == s.keys.meta():
 		case meta["restoring"] == "":
 			return persistence.ErrNotEmpty
 		default:
@@ -83,7 +89,11 @@ func (s *Store) clean(ctx context.Context) error {
 	if err := all.Err(); err != nil {
 		return explain(err)
 	}
-	if err := s.writes.HSet(ctx, s.keys.meta(), "restoring", "1").Err(); err != nil {
+	// Without an epoch nobody commits.
+	pipe := s.writes.TxPipeline()
+	pipe.HSet(ctx, s.keys.meta(), "restoring", s.restoring)
+	pipe.HDel(ctx, s.keys.meta(), "epoch")
+	if _, err := pipe.Exec(ctx); err != nil {
 		return explain(err)
 	}
 	for len(found) > 0 {

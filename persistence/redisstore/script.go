@@ -30,18 +30,21 @@ var (
 	trimText string
 	//go:embed lua/fillitem.lua
 	fillItemText string
+	//go:embed lua/restored.lua
+	restoredText string
 	//go:embed lua/read.lua
 	readText string
 
-	commitScript  = redis.NewScript(commitText)
-	appendScript  = redis.NewScript(appendText)
-	dueScript     = redis.NewScript(dueText)
-	advanceScript = redis.NewScript(advanceText)
-	leaseScript   = redis.NewScript(leaseText)
-	haltScript    = redis.NewScript(haltText)
-	clearScript   = redis.NewScript(clearText)
-	swapKeyScript = redis.NewScript(swapKeyText)
-	replaceScript = redis.NewScript(replaceText)
-	trimScript    = redis.NewScript(trimText)
-	readScript    = redis.NewScript(readText)
+	commitScript   = redis.NewScript(commitText)
+	appendScript   = redis.NewScript(appendText)
+	dueScript      = redis.NewScript(dueText)
+	advanceScript  = redis.NewScript(advanceText)
+	leaseScript    = redis.NewScript(leaseText)
+	haltScript     = redis.NewScript(haltText)
+	clearScript    = redis.NewScript(clearText)
+	swapKeyScript  = redis.NewScript(swapKeyText)
+	replaceScript  = redis.NewScript(replaceText)
+	trimScript     = redis.NewScript(trimText)
+	readScript     = redis.NewScript(readText)
+	restoredScript = redis.NewScript(restoredText)
 )

@@ -28,6 +28,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,8 @@ type Options struct {
 	// AcceptLoss says that a Redis which syncs its log once a second will do: a
 	// machine that fails may then lose the last second. Health tells so.
 	AcceptLoss bool
+	// Existing says that there must be a store: an empty Redis is refused.
+	Existing bool
 	// Queue is how many commits may wait for each writer before further ones end
 	// with ErrOverloaded; 0 means 8,192.
 	Queue int
@@ -94,14 +97,16 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	options Options
 	keys    keys
-	writes  *redis.Client // sends nothing twice
-	reads   *redis.Client // what may be asked again
-	waits   *redis.Client // reads that wait for news
-	writers []*writer
-	epoch   atomic.Value // string
-	health  atomic.Pointer[persistence.Health]
-	commits atomic.Uint64
-	batches atomic.Uint64
+	// restoring names this store's restore, if it makes one.
+	restoring string
+	writes    *redis.Client // sends nothing twice
+	reads     *redis.Client // what may be asked again
+	waits     *redis.Client // reads that wait for news
+	writers   []*writer
+	epoch     atomic.Value // string
+	health    atomic.Pointer[persistence.Health]
+	commits   atomic.Uint64
+	batches   atomic.Uint64
 
 	mu     sync.RWMutex // held for writing only to close
 	closed bool
@@ -138,7 +143,7 @@ func (quiet) Printf(context.Context, string, ...any) {}
 // newStore returns a store that has not talked to its server.
 func newStore(options Options) *Store {
 	redis.SetLogger(quiet{})
-	s := &Store{options: options, keys: keys{options.Tag}}
+	s := &Store{options: options, keys: keys{options.Tag}, restoring: rand.Text()}
 	s.writes = client(options.Redis, options.Writers+8, -1)
 	s.reads = client(options.Redis, 32, 3)
 	s.waits = client(options.Redis, readers, -1)

@@ -31,7 +31,7 @@ func (s *Store) Append(ctx context.Context, ms []persistence.Message) error {
 }
 
 func (s *Store) append(ctx context.Context, ms []persistence.Message) error {
-	k := append(make([]string, 0, 1+len(ms)), s.keys.ends())
+	k := append(make([]string, 0, 2+len(ms)), s.keys.ends(), s.keys.meta())
 	a := make([]any, 0, 2*len(ms))
 	for i := range ms {
 		k = append(k, s.keys.topic(ms[i].Topic))
@@ -42,7 +42,7 @@ func (s *Store) append(ctx context.Context, ms []persistence.Message) error {
 	case err != nil:
 		return classify(s.wrap(err))
 	case text != "OK":
-		return refusal(text)
+		return refusal(strings.TrimPrefix(text, "REFUSED "))
 	}
 	return nil
 }

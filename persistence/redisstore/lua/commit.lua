@@ -1,11 +1,12 @@
 -- Stores one commit, or refuses it before anything is written.
 --
 -- KEYS 1 state, 2 journal, 3 wake-ups, 4 ids of the kind, 5 ends of the topics,
---      then a stream for each list item and each message
+--      6 meta, then a stream for each list item and each message
 -- ARGV 1 expected version, 2 commit id, 3 name of the entity, 4 its id,
 --      5 wake-up in ms or '', 6 '1' if there are events, 7 events,
 --      8 '1' if there is a snapshot, 9 snapshot, 10 number of list items,
 --      then index and data of each list item, topic and entry of each message
+if redis.call('HEXISTS', KEYS[6], 'epoch') == 0 then return 'REFUSED NOSTORE everything that was stored is gone' end
 local was = redis.call('HMGET', KEYS[1], 'v', 'c', 'h', 'v0', 'v1')
 if was[3] then return 'HALTED ' .. was[3] end
 if was[2] == ARGV[2] then return 'OK' end
@@ -55,7 +56,7 @@ else
   redis.call('ZREM', KEYS[3], ARGV[3])
 end
 
-local key, arg = 6, 11
+local key, arg = 7, 11
 for _ = 1, tonumber(ARGV[10]) do
   redis.call('XADD', KEYS[key], now .. '-' .. ARGV[arg], 'd', ARGV[arg + 1])
   key, arg = key + 1, arg + 2
