@@ -245,7 +245,8 @@ type Store interface {
 	// a head, then parts in any order. It ends with the first error of take, which
 	// may keep no part.
 	Dump(ctx context.Context, take func(*backupv1.Part) error) error
-	// Advance moves a consumer group; a position behind the present one is ignored.
+	// Advance moves a consumer group; a position behind the present one is ignored,
+	// and one beyond the end of the topic is ErrInvalid: the store has lost its end.
 	// It may be lost with the process: what was read after it is then read again.
 	Advance(ctx context.Context, group, topic string, to Position) error
 	// Lease lets one holder have a name until ttl has passed since its last

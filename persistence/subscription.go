@@ -103,16 +103,31 @@ func (n *subscription) follow(ctx context.Context, after Position, t *tenure) {
 }
 
 // fetch reads what comes after a position, one batch ahead of who takes them.
+//
+// A store that lost its end numbers what comes then as it numbered what is gone.
+// A group goes on where the store says that it is; a fan-out goes on at the end,
+// and hears of a gap.
 func (n *subscription) fetch(ctx context.Context, after Position, batches chan<- []*turn) {
+	lost := uint64(0)
 	for {
 		ms, err := n.store.Read(ctx, n.topic, after, n.config.Batch)
 		if err != nil {
 			if !n.recover(ctx, "topic not read", err) {
 				return
 			}
+			end, err := n.store.End(ctx, n.topic)
+			if err == nil && behind(end, after) {
+				n.config.Log.ErrorContext(ctx, "ALARM: the topic ends before what was read of it", slog.String("topic", n.topic),
+					slog.String("group", n.group), slog.String("end", string(end)), slog.String("read", string(after)))
+				if n.group != "" {
+					return // the store knows how far the group has come of what is left
+				}
+				after, lost = end, 1
+			}
 			continue
 		}
-		gap := missing(after, ms[0].Position) // what is read at once is contiguous
+		gap := missing(after, ms[0].Position) + lost // what is read at once is contiguous
+		lost = 0
 		if gap > 0 {
 			n.config.Log.WarnContext(ctx, "messages were trimmed unread",
 				slog.String("topic", n.topic), slog.String("group", n.group), slog.Uint64("messages", gap))
@@ -129,6 +144,13 @@ func (n *subscription) fetch(ctx context.Context, after Position, batches chan<-
 			return
 		}
 	}
+}
+
+// behind says whether a position is before another.
+func behind(p, of Position) bool {
+	a, err := p.Number()
+	b, wrong := of.Number()
+	return err == nil && wrong == nil && a < b
 }
 
 // missing returns how many messages are between two positions of a topic. Those

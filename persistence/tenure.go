@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,13 @@ func (t *tenure) handled(to Position) {
 	}
 }
 
+// forget drops what was not told: the store has lost what it was about.
+func (t *tenure) forget() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at = t.told
+}
+
 // report tells the store how far the group has come; what comes up while it
 // does so, and soon after, is told in one call.
 func (t *tenure) report(ctx context.Context) {
@@ -132,7 +140,11 @@ func (t *tenure) tell(ctx context.Context) {
 	if at == told {
 		return
 	}
-	if err := t.n.store.Advance(ctx, t.n.group, t.n.topic, at); err != nil {
+	err := t.n.store.Advance(ctx, t.n.group, t.n.topic, at)
+	if errors.Is(err, ErrInvalid) {
+		t.forget()
+	}
+	if err != nil {
 		if ctx.Err() == nil {
 			t.n.config.Log.WarnContext(ctx, "consumer group not advanced",
 				slog.String("group", t.n.group), slog.String("topic", t.n.topic), slog.Any("error", err))

@@ -127,6 +127,19 @@ func (s *Store) advance(ctx context.Context, m member, to persistence.Position) 
 	if _, err := s.cursor(ctx, m); err != nil {
 		return err
 	}
+	end := uint64(0)
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucketTopics).Bucket([]byte(m.topic)); b != nil {
+			end = b.Sequence()
+		}
+		return nil
+	})
+	if err == nil && number > end {
+		err = fmt.Errorf("to %d, which ends at %d: %w", number, end, persistence.ErrInvalid)
+	}
+	if err != nil {
+		return err
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {

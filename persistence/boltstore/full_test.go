@@ -44,7 +44,7 @@ func commitWithoutRoom(path string) error {
 		if err != nil {
 			return err
 		}
-		if err := limitFiles(uint64(info.Size()) + 64<<10); err != nil { //nolint:gosec // sizes are not negative
+		if err := limitFiles(uint64(info.Size()) + 64<<10); err != nil {
 			return err
 		}
 		again := w.Again.Load()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -219,6 +220,9 @@ func TestGather(t *testing.T) {
 func TestCursorsRideAlong(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, Options{})
+	if err := s.Append(t.Context(), slices.Repeat([]persistence.Message{{Topic: "t"}}, 7)); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Advance(t.Context(), "g", "t", "7"); err != nil {
 		t.Fatal(err)
 	}

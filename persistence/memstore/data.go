@@ -26,6 +26,14 @@ type topic struct {
 	messages []persistence.Message
 }
 
+// end is the number of the newest message of a topic.
+func (d *data) end(name string) uint64 {
+	if t := d.topics[name]; t != nil {
+		return t.end
+	}
+	return 0
+}
+
 // after returns the messages after a place.
 func (t *topic) after(number uint64) []persistence.Message {
 	if t == nil || number >= t.end {

@@ -94,6 +94,9 @@ func (s *Store) Advance(ctx context.Context, group, topic string, to persistence
 		return fmt.Errorf("advance group %s in topic %s: %w", group, topic, err)
 	}
 	defer s.mu.Unlock()
+	if end := s.data.end(topic); number > end {
+		return fmt.Errorf("advance group %s to %d of topic %s, which ends at %d: %w", group, number, topic, end, persistence.ErrInvalid)
+	}
 	k := groupTopic{group, topic}
 	s.data.cursors[k] = max(s.data.cursors[k], number)
 	return nil

@@ -227,7 +227,11 @@ func (s *Store) Advance(ctx context.Context, group, topic string, to persistence
 	n, err := to.Number()
 	err = errors.Join(err, persistence.ValidateName(group), persistence.ValidateName(topic))
 	if err == nil {
-		err = s.wrap(s.run(ctx, advanceScript, []string{s.keys.groups()}, member(group, topic), n).Err())
+		var said string
+		said, err = s.run(ctx, advanceScript, []string{s.keys.groups(), s.keys.ends()}, member(group, topic), n, topic).Text()
+		if err = s.wrap(err); err == nil && said != "OK" {
+			err = fmt.Errorf("to %d, which ends at %s: %w", n, said, persistence.ErrInvalid)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("advance group %s in topic %s: %w", group, topic, err)

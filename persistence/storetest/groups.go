@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"testing"
@@ -51,7 +52,11 @@ func checkGroups(t *testing.T, s persistence.Store) {
 	at := publish(t, s, "t", 3)
 	check(t, s.Advance(t.Context(), "late", "t", "")) // it is known from its first word on
 	check(t, s.Advance(t.Context(), "early", "t", at[1]))
+	publish(t, s, "t2", 1)
 	check(t, s.Advance(t.Context(), "elsewhere", "t2", at[0]))
+	if err := s.Advance(t.Context(), "early", "t", "4"); !errors.Is(err, persistence.ErrInvalid) {
+		t.Errorf("beyond the end: %v", err)
+	}
 	groups, err := s.Groups(t.Context(), "t")
 	check(t, err)
 	if got, want := fmt.Sprint(groups), fmt.Sprintf("[{early %s} {late }]", at[1]); got != want {
@@ -60,7 +65,7 @@ func checkGroups(t *testing.T, s persistence.Store) {
 	publish(t, s, "other", 1)
 	topics, err := s.Topics(t.Context())
 	check(t, err)
-	if got := fmt.Sprint(topics); got != "[other t]" {
+	if got := fmt.Sprint(topics); got != "[other t t2]" {
 		t.Fatalf("topics %s", got)
 	}
 }
