@@ -179,6 +179,7 @@ func TestRepeats(t *testing.T) {
 // TestStoresThatCannotBeUsed holds a server that finds its store held, damaged or
 // unfit to a clear sentence; it ends, and leaves the store as it is.
 func TestStoresThatCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	held := testConfig(t)
 	run(t, held)
 	damaged := testConfig(t)
