@@ -22,7 +22,9 @@ import (
 
 // Report is what an audit has seen and found.
 type Report struct {
-	Entities, Records, Snapshots, Items, Messages, Wakes, Halted int
+	Entities, Records, Snapshots, Items, Messages, Wakes int
+	// Halted are the entities that wait for a person, with the reason.
+	Halted []string
 	// Faults are what is wrong, each in a sentence that names where.
 	Faults []string
 }
@@ -102,8 +104,7 @@ func (a *audit) entity(ctx context.Context, e persistence.Entity) error {
 	a.report.Records += len(l.Tail)
 	a.report.Snapshots += len(l.Snapshots)
 	if l.Halted != "" {
-		a.report.Halted++
-		a.report.fault("%s is halted: %s", e, l.Halted)
+		a.report.Halted = append(a.report.Halted, fmt.Sprintf("%s is halted: %s", e, l.Halted))
 		return nil
 	}
 	if e.Kind == inbox.PoisonKind {

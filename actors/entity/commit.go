@@ -1,6 +1,7 @@
 package entity
 
 import (
+	"bytes"
 	"errors"
 	"hash/crc32"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/messages"
@@ -127,7 +129,7 @@ func (e *entity) seal(passivating bool) {
 	if len(b.journal.GetRecords()) > 0 {
 		version++
 		b.journal.Schema = messages.Schema
-		c.Events = encode(&b.journal)
+		c.Events = encodeBatch(&b.journal)
 	}
 	c.Wake = e.nextWake(b.tasks)
 	if passivating || e.since+1 >= e.rt.SnapshotEvery {
@@ -154,6 +156,29 @@ func (e *entity) snapshot() []byte {
 	s := &journalv1.Snapshot{State: e.machine.encode(), Commands: e.memory.snapshot(), TimeMs: e.lastMS, Schema: messages.Schema}
 	s.Checksum = checksum(s)
 	return encode(s)
+}
+
+// batchTail is how many bytes the checksum takes at the end of a batch: its tag
+// and its value.
+const batchTail = 5
+
+// encodeBatch encodes a batch with its checksum behind the rest.
+func encodeBatch(b *journalv1.Batch) []byte {
+	data := encode(b)
+	to := append(make([]byte, 0, len(data)+batchTail), data...)
+	to = protowire.AppendTag(to, 3, protowire.Fixed32Type)
+	return protowire.AppendFixed32(to, crc32.Checksum(data, castagnoli))
+}
+
+// wholeBatch says whether a batch is what was written. Before schema 2 there was
+// no checksum; since then it stays where it is.
+func wholeBatch(data []byte, b *journalv1.Batch) bool {
+	n := len(data) - batchTail
+	if b.Checksum == nil || n < 0 {
+		return b.GetSchema() < 2
+	}
+	want := protowire.AppendFixed32(protowire.AppendTag(nil, 3, protowire.Fixed32Type), crc32.Checksum(data[:n], castagnoli))
+	return bytes.Equal(data[n:], want)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

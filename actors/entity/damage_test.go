@@ -2,6 +2,8 @@ package entity_test
 
 import (
 	"bytes"
+	"fmt"
+	"hash/crc32"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +11,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/actors/user"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
@@ -70,6 +74,22 @@ func TestDamagedSnapshot(t *testing.T) {
 	}
 }
 
+// TestDamagedBatch changes each byte of a batch, in turn: whatever it says then is
+// not taken for what was written.
+func TestDamagedBatch(t *testing.T) {
+	w := newWorld(t)
+	w.granted(5, "a")
+	l := w.stored()
+	whole := l.Tail[0].Events
+	for at := range whole {
+		l.Tail[0].Events = bytes.Clone(whole)
+		l.Tail[0].Events[at] ^= 0x04
+		if state, err := entity.Replay(user.Kind, who, l); err == nil {
+			t.Errorf("byte %d of %d was changed, and it is read as %v", at, len(whole), state)
+		}
+	}
+}
+
 // newer is a batch as a later version of the program would write it: known
 // says whether what is in it is known to this one.
 func newerBatch(t *testing.T, known bool) []byte {
@@ -85,7 +105,8 @@ func newerBatch(t *testing.T, known bool) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b
+	sum := crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
+	return protowire.AppendFixed32(protowire.AppendTag(b, 3, protowire.Fixed32Type), sum)
 }
 
 // TestLaterVersion takes what a later version wrote as far as it is known, and
@@ -103,7 +124,7 @@ func TestLaterVersion(t *testing.T) {
 	for range 2 {
 		err := messages.FromStatus(within(t, w.read(), "a refusal").GetError())
 		if err == nil || err.Reason != marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE ||
-			!strings.Contains(err.Message, "needs schema 2") || !strings.Contains(err.Message, "under schema 1") {
+			!strings.Contains(err.Message, fmt.Sprint("needs schema ", messages.Schema+1)) || !strings.Contains(err.Message, fmt.Sprint("under schema ", messages.Schema)) {
 			t.Errorf("what this version does not know is told as %v", err)
 		}
 	}
@@ -125,7 +146,7 @@ func TestLaterSnapshot(t *testing.T) {
 	}
 	w.put(&persistence.Commit{Snapshot: s})
 	w.restart()
-	if err := messages.FromStatus(within(t, w.read(), "a refusal").GetError()); err == nil || !strings.Contains(err.Message, "needs schema 2") {
+	if err := messages.FromStatus(within(t, w.read(), "a refusal").GetError()); err == nil || !strings.Contains(err.Message, fmt.Sprint("needs schema ", messages.Schema+1)) {
 		t.Errorf("what this version does not know is told as %v", err)
 	}
 }

@@ -198,6 +198,9 @@ func (f *folded) record(r persistence.Record) error {
 	if err := newer(b.GetSchema(), b); err != nil {
 		return err
 	}
+	if !wholeBatch(r.Events, b) {
+		return errors.New("it is not what was written")
+	}
 	for _, d := range b.GetRecords() {
 		f.memory.remember(d.GetCommand())
 		f.lastMS = max(f.lastMS, d.GetTimeMs())

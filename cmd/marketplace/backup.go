@@ -136,6 +136,9 @@ func tellAudit(ctx context.Context, out io.Writer, s persistence.Store) error {
 	}
 	_, _ = fmt.Fprintf(out, "%d entities with %d records and %d snapshots, %d list items, %d messages, %d wake-ups\n",
 		r.Entities, r.Records, r.Snapshots, r.Items, r.Messages, r.Wakes)
+	for _, h := range r.Halted {
+		_, _ = fmt.Fprintf(out, "HALTED: %s\n", h)
+	}
 	for _, fault := range r.Faults {
 		_, _ = fmt.Fprintf(out, "WRONG: %s\n", fault)
 	}

@@ -69,10 +69,10 @@ func TestDamagedBackups(t *testing.T) {
 			t.Fatalf("%s at %d: %v", what, at, err)
 		}
 	}
-	for at := 0; at < len(whole); at += 97 {
+	for at := 0; at < len(whole); at += 397 {
 		mustFail(whole[:at], "cut", at)
 	}
-	for at := 0; at < len(plain); at += 61 {
+	for at := 0; at < len(plain); at += 311 {
 		for _, changed := range [][]byte{plain[:at], append(append(bytes.Clone(plain[:at]), plain[at]^1), plain[at+1:]...)} {
 			var b bytes.Buffer
 			w := gzip.NewWriter(&b)

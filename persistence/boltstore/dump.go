@@ -76,10 +76,10 @@ func (d *dump) entity(e persistence.Entity, prefix []byte) error {
 		return err
 	}
 	l, err := load(d.tx, e)
-	if err != nil {
+	l.Halted = string(d.tx.Bucket(bucketHalted).Get(prefix))
+	if err != nil && l.Halted == "" { // what a person knows of must not stand in the way of the rest
 		return err
 	}
-	l.Halted = string(d.tx.Bucket(bucketHalted).Get(prefix))
 	l.Key = d.tx.Bucket(bucketKeys).Get(prefix)
 	if err := d.all(append([]*backupv1.Part{codec.State(e, l, string(s.commit))}, codec.Records(e, l.Tail)...)...); err != nil {
 		return err

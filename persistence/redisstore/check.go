@@ -165,7 +165,7 @@ func (s *Store) adopt(ctx context.Context) error {
 	default:
 		s.epoch.Store(epoch)
 	}
-	return s.beat(ctx)
+	return s.begin(ctx)
 }
 
 // create makes a store, unless there is data without a head: what is left of
@@ -190,7 +190,56 @@ func (s *Store) create(ctx context.Context) error {
 		return explain(err)
 	}
 	s.epoch.Store(epoch)
-	return s.beat(ctx)
+	return s.begin(ctx)
+}
+
+// begin sees whether the server takes what a store writes.
+func (s *Store) begin(ctx context.Context) error {
+	if err := s.beat(ctx); err != nil {
+		return err
+	}
+	return s.rehearse(ctx)
+}
+
+// rehearse makes a commit of everything, in the way of all others, and takes it
+// back: a user who may do only some of it would leave commits half-written.
+func (s *Store) rehearse(ctx context.Context) error {
+	e := persistence.Entity{Kind: "$rehearsal", ID: rand.Text()}
+	c := &persistence.Commit{
+		Entity: e, ID: "rehearsal", Events: []byte{0}, Snapshot: []byte{0}, Wake: time.Unix(1, 0),
+		Lists: []persistence.ListItem{{List: "l"}}, Out: []persistence.Message{{Topic: e.Kind}},
+	}
+	k, a := s.arguments(c)
+	pipe := s.writes.TxPipeline()
+	said := pipe.Eval(ctx, commitText, k, a...)
+	pipe.Del(ctx, s.keys.state(e), s.keys.journal(e), s.keys.ids(e.Kind), s.keys.list(e, "l"), s.keys.topic(e.Kind))
+	pipe.ZRem(ctx, s.keys.wakes(), name(e))
+	pipe.HDel(ctx, s.keys.ends(), e.Kind)
+	_, err := pipe.Exec(ctx)
+	if text, _ := said.Text(); err == nil && text != "OK" {
+		err = fmt.Errorf("it says %q to a commit: %w", text, ErrUnfit)
+	}
+	if err != nil && errors.Is(classify(err), persistence.ErrCorrupt) {
+		return fmt.Errorf("the user may not do what a store needs: %w: %w", ErrUnfit, err)
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return s.advise(ctx)
+}
+
+// thriftyNode is the largest stream-node-max-bytes at which an idle entity takes
+// little: Redis sets so much aside for the first entry of each stream.
+const thriftyNode = 1024
+
+// advise says what a server could do better.
+func (s *Store) advise(ctx context.Context) error {
+	settings, err := s.reads.ConfigGet(ctx, "stream-node-max-bytes").Result()
+	size, wrong := strconv.Atoi(settings["stream-node-max-bytes"])
+	if err == nil && wrong == nil && (size == 0 || size > thriftyNode) {
+		s.options.Log.WarnContext(ctx, "Redis' stream-node-max-bytes costs memory for every entity; set it to 512", slog.Int("now", size))
+	}
+	return nil // a server that does not tell may be set up well
 }
 
 // beat writes, to see whether the server takes it, and reads the epoch: another

@@ -130,7 +130,7 @@ func (d *dump) state(e persistence.Entity, hash map[string][]byte) error {
 		fields[k] = string(v)
 	}
 	l := persistence.Loaded{Halted: fields["h"], Key: hash["k"]}
-	if err := readState(&l, fields); err != nil {
+	if err := readState(&l, fields); err != nil && l.Halted == "" {
 		return fmt.Errorf("%s: %w", e, err)
 	}
 	if err := d.take(codec.State(e, l, fields["c"])); err != nil {

@@ -216,6 +216,8 @@ func TestUnfit(t *testing.T) {
 		"a second late":    {[]string{"--appendfsync", "everysec"}, redis.Options{}, "appendfsync is everysec"},
 		"read-only":        {[]string{"--replicaof", "127.0.0.1 1", "--replica-serve-stale-data", "yes"}, redis.Options{}, "is a replica"},
 		"full":             {[]string{"--maxmemory", "1"}, redis.Options{}, "takes no writes"},
+		"no sorted sets":   {[]string{"--user", "ann", "on", ">pw", "~*", "+@all", "-zadd"}, redis.Options{Username: "ann", Password: "pw"}, "may not do what a store needs"},
+		"no transactions":  {[]string{"--user", "ann", "on", ">pw", "~*", "+@all", "-multi"}, redis.Options{Username: "ann", Password: "pw"}, "may not do what a store needs"},
 		"another's user":   {[]string{"--user", "ann", "on", ">pw", "~other:*", "+@all"}, redis.Options{Username: "ann", Password: "pw"}, "may not do what a store needs"},
 	} {
 		t.Run(name, func(t *testing.T) {

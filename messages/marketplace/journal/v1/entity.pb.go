@@ -28,7 +28,9 @@ type Batch struct {
 	Records []*Record `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
 	// The schema that it was written under. A program that knows less than it
 	// needs refuses the entity; none: 0.
-	Schema        uint32 `protobuf:"varint,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	Schema uint32 `protobuf:"varint,2,opt,name=schema,proto3" json:"schema,omitempty"`
+	// CRC-32C of everything before this field, which comes last; since schema 2.
+	Checksum      *uint32 `protobuf:"fixed32,3,opt,name=checksum,proto3,oneof" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -73,6 +75,13 @@ func (x *Batch) GetRecords() []*Record {
 func (x *Batch) GetSchema() uint32 {
 	if x != nil {
 		return x.Schema
+	}
+	return 0
+}
+
+func (x *Batch) GetChecksum() uint32 {
+	if x != nil && x.Checksum != nil {
+		return *x.Checksum
 	}
 	return 0
 }
@@ -438,10 +447,12 @@ var File_marketplace_journal_v1_entity_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_entity_proto_rawDesc = "" +
 	"\n" +
-	"#marketplace/journal/v1/entity.proto\x12\x16marketplace.journal.v1\"Y\n" +
+	"#marketplace/journal/v1/entity.proto\x12\x16marketplace.journal.v1\"\x87\x01\n" +
 	"\x05Batch\x128\n" +
 	"\arecords\x18\x01 \x03(\v2\x1e.marketplace.journal.v1.RecordR\arecords\x12\x16\n" +
-	"\x06schema\x18\x02 \x01(\rR\x06schema\"\xaf\x01\n" +
+	"\x06schema\x18\x02 \x01(\rR\x06schema\x12\x1f\n" +
+	"\bchecksum\x18\x03 \x01(\aH\x00R\bchecksum\x88\x01\x01B\v\n" +
+	"\t_checksum\"\xaf\x01\n" +
 	"\x06Record\x12\x17\n" +
 	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x16\n" +
 	"\x06events\x18\x02 \x03(\fR\x06events\x129\n" +
@@ -510,6 +521,7 @@ func file_marketplace_journal_v1_entity_proto_init() {
 	if File_marketplace_journal_v1_entity_proto != nil {
 		return
 	}
+	file_marketplace_journal_v1_entity_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
