@@ -57,6 +57,9 @@ type Listen struct {
 // is the embedded store, one file in the data folder.
 type Store struct {
 	Redis Redis `koanf:"redis"`
+	// ArchiveEvery is how often old items of long lists are moved into files of
+	// the data folder: 1s to 8760h. Default: 24h.
+	ArchiveEvery time.Duration `koanf:"archive_every"`
 }
 
 // Redis is the server of the store.

@@ -8,7 +8,7 @@ func Default() Config {
 		Environment: Sandbox,
 		Data:        "data",
 		Listen:      Listen{API: "127.0.0.1:8080", Admin: "127.0.0.1:8081"},
-		Store:       Store{Redis: Redis{Tag: "market"}},
+		Store:       Store{Redis: Redis{Tag: "market"}, ArchiveEvery: 24 * time.Hour},
 		World: World{
 			Issuer:    "127.0.0.1:8090",
 			GridProxy: "127.0.0.1:8093",

@@ -19,6 +19,7 @@ func (c Config) Validate() error {
 	f.when(c.Data == "", "data", "must name a folder")
 	c.Listen.validate(&f)
 	c.Store.Redis.validate(&f)
+	between(&f, "store.archive_every", c.Store.ArchiveEvery, time.Second, 8760*time.Hour)
 	c.World.validate(&f)
 	c.Auth.validate(&f)
 	f.url("grid.proxy_url", c.Grid.ProxyURL)

@@ -96,6 +96,7 @@ func TestProduction(t *testing.T) {
 		{"store.redis.url: is not a URL", func(c *Config) { c.Store.Redis.URL = "127.0.0.1:6379" }},
 		{"store.redis.url: is not a URL", func(c *Config) { c.Store.Redis.URL = "redis://ann:secret@127.0.0.1:6379/0" }},
 		{"store.redis.url: must begin with rediss://", func(c *Config) { c.Store.Redis.URL, c.Store.Redis.CAFile = "redis://127.0.0.1:6379/0", "ca.pem" }},
+		{"store.archive_every: 0s is not from 1s", func(c *Config) { c.Store.ArchiveEvery = 0 }},
 		{"store.redis.cert_file: needs store.redis.key_file", func(c *Config) { c.Store.Redis.KeyFile = "key.pem" }},
 		{"store.redis.tag: \"a}b\" is not a word", func(c *Config) { c.Store.Redis.Tag = "a}b" }},
 		{"sealing.key_file: must be set in production", func(c *Config) { c.Sealing.KeyFile = "" }},

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +33,11 @@ func archiveCommand(file *string) *cobra.Command {
 			"in the list that stands for those moved away, with their sum, the file and its checksum.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := withStore(cmd.Context(), *file, func(c configs.Config, s store) error {
-				return moveOld(cmd.Context(), cmd.OutOrStdout(), c, s)
+				now, err := (&Main{Config: c}).domain()
+				if err != nil {
+					return err
+				}
+				return moveOld(cmd.Context(), cmd.OutOrStdout(), c, s, now)
 			})
 			if !errors.Is(err, persistence.ErrLocked) {
 				return err
@@ -45,8 +52,8 @@ func archiveCommand(file *string) *cobra.Command {
 }
 
 // moveOld does it, and tells what was done.
-func moveOld(ctx context.Context, out io.Writer, c configs.Config, s persistence.Store) error {
-	moved, err := archive.Run(ctx, s, actors.Lists(), filepath.Join(c.Data, archiveFolder), clock.Real{}.Now())
+func moveOld(ctx context.Context, out io.Writer, c configs.Config, s persistence.Store, domain clock.Clock) error {
+	moved, err := archive.Run(ctx, s, actors.Lists(), filepath.Join(c.Data, archiveFolder), domain.Now())
 	if err != nil {
 		return err
 	}
@@ -60,7 +67,19 @@ func moveOld(ctx context.Context, out io.Writer, c configs.Config, s persistence
 
 // archive moves old items away for an operator.
 func (m *Main) archive(w http.ResponseWriter, r *http.Request) {
-	if err := moveOld(r.Context(), w, m.Config, m.store); err != nil {
+	if err := moveOld(r.Context(), w, m.Config, m.store, m.clock); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// keepArchiving moves old items away now and then, until ctx ends.
+func (m *Main) keepArchiving(ctx context.Context) {
+	for pause(ctx, m.Config.Store.ArchiveEvery) {
+		var said bytes.Buffer
+		if err := moveOld(ctx, &said, m.Config, m.store, m.clock); err != nil {
+			m.Log.ErrorContext(ctx, "ALARM: lists not archived", slog.Any("error", err))
+			continue
+		}
+		m.Log.InfoContext(ctx, "lists archived", slog.String("done", strings.TrimSpace(said.String())))
 	}
 }

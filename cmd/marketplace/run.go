@@ -37,6 +37,7 @@ type Main struct {
 	Log    *slog.Logger
 	Ready  func(Addresses) // called once everything answers; may be nil
 
+	clock   clock.Clock // what kinds see
 	store   store
 	release func() // gives the store back
 	// listening says that listeningFile is ours.
@@ -93,6 +94,7 @@ func (m *Main) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.clock = domain
 	api, err := listen(ctx, c.Listen.API)
 	if err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
@@ -167,6 +169,7 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	m.quit = quit
 	m.watcher = m.newWatcher(domain)
 	m.done.Go(func() { m.watcher.Run(watching) })
+	m.done.Go(func() { m.keepArchiving(watching) })
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func inspect(path string) error {
 	}
 	w := walker{file: f, size: uint64(info.Size()), seen: map[uint64]bool{0: true, 1: true}} //nolint:gosec // sizes are not negative
 	if w.newestMeta() {
-		err = w.page(w.root, 0)
+		err = w.page(w.root, nil, nil, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", persistence.ErrCorrupt, err)
@@ -118,8 +119,9 @@ func (w *walker) newestMeta() bool {
 	return found && w.bytes >= pageHeader
 }
 
-// page reads a page and all below it.
-func (w *walker) page(id uint64, depth int) error {
+// page reads a page and all below it. Its keys are from low on and below high; nil
+// is no bound.
+func (w *walker) page(id uint64, low, high []byte, depth int) error {
 	b, err := w.read(id)
 	if err != nil {
 		return err
@@ -127,7 +129,7 @@ func (w *walker) page(id uint64, depth int) error {
 	if depth > 64 {
 		return fmt.Errorf("page %d lies too deep", id)
 	}
-	return w.elements(id, b, depth)
+	return w.elements(id, b, low, high, depth)
 }
 
 // read reads a page with what flows over from it.
@@ -157,21 +159,31 @@ func (w *walker) read(id uint64) ([]byte, error) {
 }
 
 // elements reads what a page lists.
-func (w *walker) elements(id uint64, b []byte, depth int) error {
+func (w *walker) elements(id uint64, b, low, high []byte, depth int) error {
 	flags, count := binary.LittleEndian.Uint16(b[8:]), uint64(binary.LittleEndian.Uint16(b[10:]))
-	if pageHeader+count*elementSize > uint64(len(b)) || flags != flagBranch && flags != flagLeaf {
+	if pageHeader+count*elementSize > uint64(len(b)) || flags != flagBranch && flags != flagLeaf || flags == flagBranch && count == 0 {
 		return fmt.Errorf("page %d has %d elements and flags %x", id, count, flags)
 	}
-	for i := range count {
-		at := pageHeader + i*elementSize
-		e := b[at:]
+	keys, err := pageKeys(id, b, flags, count)
+	if err != nil {
+		return err
+	}
+	if err := inOrder(id, keys, low, high); err != nil {
+		return err
+	}
+	for i, key := range keys {
+		e := b[pageHeader+i*elementSize:]
 		if flags == flagBranch {
-			if err := w.page(binary.LittleEndian.Uint64(e[8:]), depth+1); err != nil {
+			next := high
+			if i+1 < len(keys) {
+				next = keys[i+1]
+			}
+			if err := w.page(binary.LittleEndian.Uint64(e[8:]), key, next, depth+1); err != nil {
 				return err
 			}
 			continue
 		}
-		from := at + uint64(binary.LittleEndian.Uint32(e[4:])) + uint64(binary.LittleEndian.Uint32(e[8:]))
+		from := uint64(pageHeader+i*elementSize) + uint64(binary.LittleEndian.Uint32(e[4:])) + uint64(len(key))
 		to := from + uint64(binary.LittleEndian.Uint32(e[12:]))
 		if to > uint64(len(b)) {
 			return fmt.Errorf("page %d: element %d ends outside", id, i)
@@ -185,16 +197,45 @@ func (w *walker) elements(id uint64, b []byte, depth int) error {
 	return nil
 }
 
+// pageKeys are the keys of a page.
+func pageKeys(id uint64, b []byte, flags uint16, count uint64) ([][]byte, error) {
+	keys := make([][]byte, count)
+	for i := range count {
+		at := pageHeader + i*elementSize
+		place, size := b[at:], b[at+4:]
+		if flags == flagLeaf {
+			place, size = b[at+4:], b[at+8:]
+		}
+		from := at + uint64(binary.LittleEndian.Uint32(place))
+		to := from + uint64(binary.LittleEndian.Uint32(size))
+		if to > uint64(len(b)) {
+			return nil, fmt.Errorf("page %d: key %d ends outside", id, i)
+		}
+		keys[i] = b[from:to]
+	}
+	return keys, nil
+}
+
+// inOrder checks that keys rise, from low on and below high.
+func inOrder(id uint64, keys [][]byte, low, high []byte) error {
+	for i, key := range keys {
+		if i == 0 && low != nil && bytes.Compare(key, low) < 0 || i > 0 && bytes.Compare(key, keys[i-1]) <= 0 || high != nil && bytes.Compare(key, high) >= 0 {
+			return fmt.Errorf("page %d: key %d is not in order", id, i)
+		}
+	}
+	return nil
+}
+
 // bucket reads the pages of a bucket within a value.
 func (w *walker) bucket(id uint64, value []byte, depth int) error {
 	if len(value) < bucketHeader {
 		return fmt.Errorf("page %d holds a bucket of %d bytes", id, len(value))
 	}
 	if root := binary.LittleEndian.Uint64(value); root != 0 {
-		return w.page(root, depth+1)
+		return w.page(root, nil, nil, depth+1)
 	}
 	if len(value) < bucketHeader+pageHeader {
 		return fmt.Errorf("page %d holds a bucket of %d bytes", id, len(value))
 	}
-	return w.elements(id, value[bucketHeader:], depth+1)
+	return w.elements(id, value[bucketHeader:], nil, nil, depth+1)
 }
