@@ -36,8 +36,8 @@ const (
 	reachWithin = 2 * time.Minute
 )
 
-// openStore opens the store that is configured, which may have to exist. What contradicts itself is left
-// as it is, and the error says what to do.
+// openStore opens the store that is configured, which may have to exist. What
+// contradicts itself is left as it is, and the error says what to do.
 func openStore(ctx context.Context, c configs.Config, existing bool, log *slog.Logger) (store, error) {
 	s, err := openAny(ctx, c, existing, log)
 	switch {

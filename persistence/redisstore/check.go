@@ -120,7 +120,7 @@ func explain(err error) error {
 	case "NOPERM":
 		return fmt.Errorf("the user may not do what a store needs: %w: %w", ErrUnfit, err)
 	}
-	if isRefusal(said.Error()) {
+	if isRefusal(said.Error()) || strings.HasPrefix(said.Error(), "EXECABORT") { // a full one refuses what is in MULTI
 		return fmt.Errorf("it takes no writes: %w: %w", ErrUnfit, err)
 	}
 	return err
@@ -172,17 +172,19 @@ func (s *Store) adopt(ctx context.Context) error {
 // another must not be mistaken for nothing.
 func (s *Store) create(ctx context.Context) error {
 	all := s.reads.Scan(ctx, 0, escapeGlob(s.keys.of(""))+"*", 10_000).Iterator()
-	if all.Next(ctx) {
-		return fmt.Errorf("%s is missing, though there is %s: restore a backup, or name another tag: %w", s.keys.meta(), all.Val(), persistence.ErrCorrupt)
+	for all.Next(ctx) {
+		if all.Val() != s.keys.meta() { // which another process may have made just now
+			return fmt.Errorf("%s is missing, though there is %s: restore a backup, or name another tag: %w", s.keys.meta(), all.Val(), persistence.ErrCorrupt)
+		}
 	}
 	if err := all.Err(); err != nil {
 		return explain(err)
 	}
-	// Of two processes that come at once, one makes it.
-	if err := s.writes.HSetNX(ctx, s.keys.meta(), "epoch", rand.Text()).Err(); err != nil {
-		return explain(err)
-	}
-	if err := s.writes.HSetNX(ctx, s.keys.meta(), "format", format).Err(); err != nil {
+	// Of two processes that come at once, one makes it; one that dies makes all of it or nothing.
+	pipe := s.writes.TxPipeline()
+	pipe.HSetNX(ctx, s.keys.meta(), "epoch", rand.Text())
+	pipe.HSetNX(ctx, s.keys.meta(), "format", format)
+	if _, err := pipe.Exec(ctx); err != nil {
 		return explain(err)
 	}
 	epoch, err := s.reads.HGet(ctx, s.keys.meta(), "epoch").Result()
@@ -225,21 +227,21 @@ func (s *Store) rehearse(ctx context.Context) error {
 	if err != nil {
 		return explain(err)
 	}
-	return s.advise(ctx)
+	s.advise(ctx)
+	return nil
 }
 
 // thriftyNode is the largest stream-node-max-bytes at which an idle entity takes
 // little: Redis sets so much aside for the first entry of each stream.
 const thriftyNode = 1024
 
-// advise says what a server could do better.
-func (s *Store) advise(ctx context.Context) error {
+// advise says what a server could do better. One that does not tell may be set up well.
+func (s *Store) advise(ctx context.Context) {
 	settings, err := s.reads.ConfigGet(ctx, "stream-node-max-bytes").Result()
 	size, wrong := strconv.Atoi(settings["stream-node-max-bytes"])
 	if err == nil && wrong == nil && (size == 0 || size > thriftyNode) {
 		s.options.Log.WarnContext(ctx, "Redis' stream-node-max-bytes costs memory for every entity; set it to 512", slog.Int("now", size))
 	}
-	return nil // a server that does not tell may be set up well
 }
 
 // beat writes, to see whether the server takes it, and reads the epoch: another

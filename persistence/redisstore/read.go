@@ -66,7 +66,7 @@ func (s *Store) readBoth(ctx context.Context, state, stream, field string, comma
 // entries reads what a range of a stream answers, as a script hands it on.
 func entries(answer any) ([]redis.XMessage, error) {
 	list, ok := answer.([]any)
-	if !ok {
+	if !ok && answer != nil { // nil: none was asked for
 		return nil, fmt.Errorf("%v is no part of a stream: %w", answer, persistence.ErrCorrupt)
 	}
 	all := make([]redis.XMessage, len(list))

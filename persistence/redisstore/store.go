@@ -1,4 +1,4 @@
-// Package redisstore is the store for many processes: everything in one Redis.
+// Package redisstore is the store on a server of its own: everything in one Redis.
 //
 // # Concurrency
 //
@@ -22,8 +22,8 @@
 //
 // # Operation
 //
-// Open refuses a Redis that would drop data, and a keeper looks every few
-// seconds whether it still is what it was; see Health.
+// Open refuses a Redis that would drop data, and a keeper looks every
+// second whether it still is what it was; see Health.
 package redisstore
 
 import (

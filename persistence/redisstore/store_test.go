@@ -73,3 +73,36 @@ func TestPubSub(t *testing.T) {
 	s := &stores{server: redistest.Start(t)}
 	storetest.RunPubSub(t, s.open)
 }
+
+// TestManyOpenAtOnce has processes come at once to an empty server: one makes the
+// store, and all are in the same history.
+func TestManyOpenAtOnce(t *testing.T) {
+	t.Parallel()
+	s := &stores{server: redistest.Start(t)}
+	for round := range 5 {
+		tag := "at-once-" + strconv.Itoa(round)
+		epochs := make(chan string, 8)
+		var all sync.WaitGroup
+		for range cap(epochs) {
+			all.Go(func() {
+				store, err := redisstore.Open(t.Context(), redisstore.Options{Redis: &redis.Options{Addr: s.server.Addr}, Tag: tag})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				epochs <- store.Epoch()
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		close(epochs)
+		first := <-epochs
+		for epoch := range epochs {
+			if epoch != first || epoch == "" {
+				t.Errorf("one is in history %q, another in %q", first, epoch)
+			}
+		}
+	}
+}
