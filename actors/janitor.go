@@ -2,6 +2,8 @@ package actors
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -13,8 +15,10 @@ import (
 const (
 	// sweepEvery is how often a janitor looks.
 	sweepEvery = time.Minute
-	// sweepWithin is how long one look may take.
+	// sweepWithin is how long one look may take, and trimWithin one topic of it: a
+	// topic that lost what it should hold has nothing to be read.
 	sweepWithin = 30 * time.Second
+	trimWithin  = 5 * time.Second
 	// keepMessages is how many messages of a topic stay, for those who look into
 	// what happened and for readers that are no group.
 	keepMessages = 10_000
@@ -74,19 +78,22 @@ func (j *janitor) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var faults []error
 	for _, topic := range topics {
 		if slices.Contains(lasting, topic) {
 			continue
 		}
-		if err := j.trim(ctx, topic); err != nil {
-			return err
+		if err := j.trim(ctx, topic); err != nil { // the others are looked after all the same
+			faults = append(faults, fmt.Errorf("topic %s: %w", topic, err))
 		}
 	}
-	return j.watch(ctx)
+	return errors.Join(append(faults, j.watch(ctx))...)
 }
 
 // trim drops what every group has read, but for the newest messages.
 func (j *janitor) trim(ctx context.Context, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, trimWithin)
+	defer cancel()
 	position, err := j.store.End(ctx, topic)
 	if err != nil {
 		return err

@@ -88,7 +88,7 @@ func (n *subscription) follow(ctx context.Context, after Position, t *tenure) {
 	var fetching sync.WaitGroup
 	fetching.Go(func() {
 		defer close(batches)
-		n.fetch(ctx, after, batches)
+		n.fetch(ctx, after, batches, t)
 	})
 	defer fetching.Wait()
 	defer cancel()
@@ -107,7 +107,7 @@ func (n *subscription) follow(ctx context.Context, after Position, t *tenure) {
 // A store that lost its end numbers what comes then as it numbered what is gone.
 // A group goes on where the store says that it is; a fan-out goes on at the end,
 // and hears of a gap.
-func (n *subscription) fetch(ctx context.Context, after Position, batches chan<- []*turn) {
+func (n *subscription) fetch(ctx context.Context, after Position, batches chan<- []*turn, t *tenure) {
 	lost := uint64(0)
 	for {
 		ms, err := n.store.Read(ctx, n.topic, after, n.config.Batch)
@@ -119,7 +119,8 @@ func (n *subscription) fetch(ctx context.Context, after Position, batches chan<-
 			if err == nil && behind(end, after) {
 				n.config.Log.ErrorContext(ctx, "ALARM: the topic ends before what was read of it", slog.String("topic", n.topic),
 					slog.String("group", n.group), slog.String("end", string(end)), slog.String("read", string(after)))
-				if n.group != "" {
+				if t != nil {
+					t.disown()
 					return // the store knows how far the group has come of what is left
 				}
 				after, lost = end, 1

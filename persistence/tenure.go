@@ -30,6 +30,7 @@ type tenure struct {
 	mu   sync.Mutex
 	at   Position // handled
 	told Position // handled and known to the store
+	gone bool     // what was handled is not in the store: nothing more is told
 }
 
 // campaign waits until the subscription is its group's reader; false means
@@ -109,11 +110,12 @@ func (t *tenure) handled(to Position) {
 	}
 }
 
-// forget drops what was not told: the store has lost what it was about.
-func (t *tenure) forget() {
+// disown keeps positions from being told that the store has lost: what it
+// publishes next will have the same.
+func (t *tenure) disown() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at = t.told
+	t.gone = true
 }
 
 // report tells the store how far the group has come; what comes up while it
@@ -135,14 +137,14 @@ func (t *tenure) report(ctx context.Context) {
 // tell moves the group's cursor to what was handled.
 func (t *tenure) tell(ctx context.Context) {
 	t.mu.Lock()
-	at, told := t.at, t.told
+	at, told, gone := t.at, t.told, t.gone
 	t.mu.Unlock()
-	if at == told {
+	if at == told || gone {
 		return
 	}
 	err := t.n.store.Advance(ctx, t.n.group, t.n.topic, at)
 	if errors.Is(err, ErrInvalid) {
-		t.forget()
+		t.disown()
 	}
 	if err != nil {
 		if ctx.Err() == nil {
