@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 )
 
 // retryDelay is how long a subscription leaves a store alone that did not answer.
@@ -175,7 +177,7 @@ func (n *subscription) deliver(ctx context.Context, u *turn, t *tenure) bool {
 		if acked || !ok {
 			return ok
 		}
-		if !pause(ctx, n.config.NackDelay) {
+		if !clock.Pause(ctx, n.config.NackDelay) {
 			return false
 		}
 		u = newTurn(ctx, u.of, u.gap)
@@ -212,17 +214,5 @@ func (n *subscription) recover(ctx context.Context, what string, err error) bool
 	n.config.Log.ErrorContext(ctx, "subscription waits for its store",
 		slog.String("trouble", what), slog.String("topic", n.topic),
 		slog.String("group", n.group), slog.Any("error", err))
-	return pause(ctx, retryDelay)
-}
-
-// pause waits for d; false means that ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d) //nolint:forbidigo // A wait, not a reading of the clock; tests run it in synctest.
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return clock.Pause(ctx, retryDelay)
 }

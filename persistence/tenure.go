@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 )
 
 // reportPause is how long a tenure leaves the store alone after it told how far
@@ -45,7 +47,7 @@ func (n *subscription) campaign(ctx context.Context) (*tenure, bool) {
 			}
 		case held:
 			return t, true
-		case !pause(ctx, n.config.Lease/20):
+		case !clock.Pause(ctx, n.config.Lease/20):
 			return nil, false
 		}
 	}
@@ -78,7 +80,7 @@ func (t *tenure) begin(ctx context.Context, lost context.CancelFunc) {
 // keep renews the lease three times before it would run out. Errors are
 // survived while the lease lasts.
 func (t *tenure) keep(ctx context.Context) {
-	for pause(ctx, t.n.config.Lease/3) {
+	for clock.Pause(ctx, t.n.config.Lease/3) {
 		held, err := t.renew(ctx)
 		if err != nil && ctx.Err() == nil {
 			t.n.config.Log.WarnContext(ctx, "lease not renewed",
@@ -128,7 +130,7 @@ func (t *tenure) report(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !pause(ctx, reportPause) {
+		if !clock.Pause(ctx, reportPause) {
 			return
 		}
 	}

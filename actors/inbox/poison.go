@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
@@ -233,9 +234,7 @@ func (p Poison) commit(ctx context.Context, c *persistence.Commit) error {
 		if !errors.Is(err, persistence.ErrUnknown) {
 			return err
 		}
-		select {
-		case <-time.After(unknownPause): //nolint:forbidigo // A wait, not a reading of the clock.
-		case <-ctx.Done():
+		if !clock.Pause(ctx, unknownPause) {
 			return errors.Join(err, ctx.Err())
 		}
 	}

@@ -74,7 +74,7 @@ func (m *Main) archive(w http.ResponseWriter, r *http.Request) {
 
 // keepArchiving moves old items away now and then, until ctx ends.
 func (m *Main) keepArchiving(ctx context.Context) {
-	for pause(ctx, m.Config.Store.ArchiveEvery) {
+	for clock.Pause(ctx, m.Config.Store.ArchiveEvery) {
 		var said bytes.Buffer
 		if err := moveOld(ctx, &said, m.Config, m.store, m.clock); err != nil {
 			m.Log.ErrorContext(ctx, "ALARM: lists not archived", slog.Any("error", err))

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 	"github.com/threefoldtech/cloud-marketplace/persistence/boltstore"
 	"github.com/threefoldtech/cloud-marketplace/persistence/redisstore"
@@ -143,7 +144,7 @@ func hold(ctx context.Context, s persistence.Store, c configs.Config, lost func(
 		if held, err = s.Lease(waiting, holding, holder, holdFor); err != nil && waiting.Err() == nil {
 			return nil, err
 		}
-		if !held && !pause(waiting, holdFor/40) {
+		if !held && !clock.Pause(waiting, holdFor/40) {
 			return nil, errors.Join(persistence.ErrLocked, ctx.Err())
 		}
 	}
@@ -151,7 +152,7 @@ func hold(ctx context.Context, s persistence.Store, c configs.Config, lost func(
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for pause(keeping, holdFor/4) {
+		for clock.Pause(keeping, holdFor/4) {
 			if held, err := s.Lease(keeping, holding, holder, holdFor); err == nil && !held {
 				lost(persistence.ErrLocked)
 				return
@@ -166,14 +167,4 @@ func hold(ctx context.Context, s persistence.Store, c configs.Config, lost func(
 		_, _ = s.Lease(ctx, holding, holder, 0) // else it runs out
 		unlock()
 	}, nil
-}
-
-// pause waits for d; false means that ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d): //nolint:forbidigo // A wait, not a reading of the clock.
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/client"
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
@@ -95,7 +96,7 @@ func newCrowd(ctx context.Context, s *server, o options) (*crowd, error) {
 
 // findNodes waits until the server knows the grid.
 func (c *crowd) findNodes(ctx context.Context) error {
-	for pause(ctx, 100*time.Millisecond) {
+	for clock.Pause(ctx, 100*time.Millisecond) {
 		found := &marketplacev1.FindNodesResponse{}
 		if err := c.users[0].client.Call(ctx, "cloud-user/find-nodes", &marketplacev1.FindNodesRequest{Spec: spec, PageSize: 200}, found); err != nil {
 			return err
@@ -129,7 +130,7 @@ func (c *crowd) work(ctx context.Context) {
 			for ctx.Err() == nil {
 				u.step(ctx)
 				if c.options.pace > 0 {
-					pause(ctx, c.options.pace)
+					clock.Pause(ctx, c.options.pace)
 				}
 			}
 		})
@@ -164,7 +165,7 @@ func (u *user) command(ctx context.Context, by *client.Client, method string, re
 	for {
 		err := by.Command(ctx, method, id, req, resp)
 		var refusal *messages.Error
-		if errors.As(err, &refusal) && messages.Rule(refusal.Reason).GetRetry() && pause(ctx, 20*time.Millisecond) {
+		if errors.As(err, &refusal) && messages.Rule(refusal.Reason).GetRetry() && clock.Pause(ctx, 20*time.Millisecond) {
 			continue
 		}
 		if err != nil && !errors.As(err, &refusal) {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/internal/redistest"
 )
 
@@ -77,13 +78,13 @@ func (w *world) fillMemory(ctx context.Context) error {
 	if err := redistest.Command(ctx, w.redis.Addr, "CONFIG", "SET", "maxmemory", "1mb"); err != nil {
 		return err
 	}
-	pause(ctx, 200*time.Millisecond)
+	clock.Pause(ctx, 200*time.Millisecond)
 	return redistest.Command(ctx, w.redis.Addr, "CONFIG", "SET", "maxmemory", "0")
 }
 
 func (w *world) stall(ctx context.Context) error {
 	w.redis.Signal(syscall.SIGSTOP)
-	pause(ctx, 5*time.Second)
+	clock.Pause(ctx, 5*time.Second)
 	w.redis.Signal(syscall.SIGCONT)
 	return nil
 }
@@ -160,7 +161,7 @@ func (w *world) strikeAll(ctx context.Context, o options, f fault, crowd *crowd,
 	defer stop()
 	var working sync.WaitGroup
 	working.Go(func() { crowd.work(load) })
-	for r.err == nil && pause(load, f.every/2+time.Duration(rand.Int64N(int64(f.every)))) { //nolint:gosec // chance, not secrecy
+	for r.err == nil && clock.Pause(load, f.every/2+time.Duration(rand.Int64N(int64(f.every)))) { //nolint:gosec // chance, not secrecy
 		r.err = f.strike(w, ctx)
 		r.rounds++
 	}
@@ -169,14 +170,4 @@ func (w *world) strikeAll(ctx context.Context, o options, f fault, crowd *crowd,
 	}
 	stop()
 	working.Wait()
-}
-
-// pause waits for d; false means that ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d): //nolint:forbidigo // A wait, not a reading of the clock.
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -63,7 +64,7 @@ func (u *user) quiet(ctx context.Context, r *result) *marketplacev1.Account {
 	ctx, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
 	account := &marketplacev1.GetAccountResponse{}
-	for pause(ctx, 100*time.Millisecond) {
+	for clock.Pause(ctx, 100*time.Millisecond) {
 		if u.command(ctx, u.client, "cloud-user/get-account", &marketplacev1.GetAccountRequest{}, account) != nil {
 			continue
 		}

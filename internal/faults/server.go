@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 )
 
 const (
@@ -68,7 +70,7 @@ func (s *server) start(ctx context.Context) error {
 	}(s.process, s.exited)
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	for pause(ctx, 20*time.Millisecond) {
+	for clock.Pause(ctx, 20*time.Millisecond) {
 		select {
 		case <-s.exited:
 			return fmt.Errorf("the server ended at once: %v", s.process.ProcessState)

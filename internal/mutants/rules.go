@@ -330,6 +330,6 @@ var mutants = []mutant{
 	},
 	{
 		"a nacked message waits for its next turn", subscriptionGo,
-		"		if !pause(ctx, n.config.NackDelay) {", "		if !pause(ctx, 0) {",
+		"		if !clock.Pause(ctx, n.config.NackDelay) {", "		if !clock.Pause(ctx, 0) {",
 	},
 }

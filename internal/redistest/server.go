@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -125,13 +124,6 @@ func (s *Server) Kill() { s.Signal(syscall.SIGKILL); <-s.end }
 
 // Signal sends a signal to the server: SIGSTOP and SIGCONT make it stall.
 func (s *Server) Signal(sig syscall.Signal) { _ = s.run.Process.Signal(sig) }
-
-// Port is the port of the server.
-func (s *Server) Port() int {
-	_, port, _ := net.SplitHostPort(s.Addr)
-	n, _ := strconv.Atoi(port)
-	return n
-}
 
 // Command has a server do one thing, and returns what it refuses.
 func Command(ctx context.Context, addr string, words ...string) error {

@@ -43,9 +43,6 @@ func (d *Decoder) Bytes() []byte {
 // Fail notes that what was read makes no sense.
 func (d *Decoder) Fail() { d.Rest, d.bad = nil, true }
 
-// Bad says whether something is wrong so far.
-func (d *Decoder) Bad() bool { return d.bad }
-
 // Err returns persistence.ErrCorrupt unless everything could be read.
 func (d *Decoder) Err(what string) error {
 	if d.bad {

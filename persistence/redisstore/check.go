@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
 
@@ -49,10 +50,8 @@ func (s *Store) prepare(ctx context.Context) error {
 			s.options.Log.WarnContext(ctx, "waiting for Redis", slog.String("address", s.options.Redis.Addr), slog.Any("error", err))
 			said = text
 		}
-		select {
-		case <-ctx.Done():
+		if !clock.Pause(ctx, askAgain) {
 			return errors.Join(err, ctx.Err())
-		case <-time.After(askAgain): //nolint:forbidigo // A wait, not a reading of the clock.
 		}
 	}
 }

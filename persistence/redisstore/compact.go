@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 )
 
 // Compact has the server write its log anew, without what was deleted or
@@ -30,9 +31,7 @@ func (s *Store) Compact(ctx context.Context) error {
 			}
 			return nil
 		}
-		select {
-		case <-time.After(askAgain / 2): //nolint:forbidigo // A wait, not a reading of the clock.
-		case <-ctx.Done():
+		if !clock.Pause(ctx, askAgain/2) {
 			return ctx.Err()
 		}
 	}
