@@ -21,6 +21,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/inbox"
 	"github.com/threefoldtech/cloud-marketplace/actors/node"
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	"github.com/threefoldtech/cloud-marketplace/actors/session"
 	"github.com/threefoldtech/cloud-marketplace/actors/user"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
@@ -32,7 +33,7 @@ import (
 
 // Kinds returns the kinds of entities, under these terms.
 func Kinds(terms deployment.Terms) []*entity.Kind {
-	return []*entity.Kind{user.Kind, deployment.Kind(terms), node.Kind, broadcast.Kind}
+	return []*entity.Kind{user.Kind, deployment.Kind(terms), node.Kind, broadcast.Kind, session.Kind}
 }
 
 // Lists are the rules by which items leave lists. What is not named stays for ever.
@@ -150,6 +151,14 @@ func readNode(id string, l persistence.Loaded) (*marketplacev1.Node, error) {
 func (s *System) Call(req *clusterv1.Request, timeout time.Duration, done func(*clusterv1.Response)) {
 	s.engine.Call(req, timeout, done)
 }
+
+// Follow returns what is published to a topic from now on, until the system stops.
+func (s *System) Follow(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	return s.fanout.Subscribe(ctx, topic)
+}
+
+// Missed says whether messages of its topic were lost before a message.
+func Missed(m *message.Message) bool { return m.Metadata.Get(persistence.MetadataGap) != "" }
 
 // Publisher publishes what integrations observe.
 func (s *System) Publisher() message.Publisher { return s.publisher }

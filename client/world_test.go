@@ -28,12 +28,13 @@ func marketplace(t *testing.T) string {
 	t.Helper()
 	g := gateway.New(gateway.Config{
 		Limits: gateway.Limits{Rate: 100_000, Burst: 100_000},
-		Verify: func(token string) (gateway.Principal, error) {
+		Identify: func(_ context.Context, c gateway.Credential) (gateway.Principal, error) {
+			token := c.Bearer
 			if strings.HasPrefix(token, "bad") {
 				return gateway.Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "bad")
 			}
 			roles := []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER, optionsv1.Role_ROLE_CLOUD_OPERATOR}
-			return gateway.Principal{Subject: token, Roles: roles, Expires: time.Now().Add(time.Hour)}, nil
+			return gateway.Principal{Subject: token, Roles: roles, IssuedAt: time.Now(), Expires: time.Now().Add(time.Hour)}, nil
 		},
 	})
 	store := memstore.New(memstore.Options{})

@@ -114,6 +114,19 @@ type Auth struct {
 	// JWKSURL is where the issuer publishes its keys. Default: none, which means
 	// .well-known/jwks.json below the issuer.
 	JWKSURL string `koanf:"jwks_url"`
+	// ClientID is who we are at the issuer, for browsers to sign in. Default:
+	// none, which means the sandbox's own; with another issuer, nobody signs in here.
+	ClientID string `koanf:"client_id"`
+	// ClientSecret proves it. Default: none. Hand it over as a file:
+	// MARKETPLACE_AUTH_CLIENT_SECRET_FILE.
+	ClientSecret string `koanf:"client_secret"`
+	// PublicURL is where browsers reach us, such as https://market.example.com.
+	// Default: none, which means http and the address of listen.api.
+	PublicURL string `koanf:"public_url"`
+	// SessionLifetime is how long a browser stays signed in at most: 1m to 2160h. Default: 168h.
+	SessionLifetime time.Duration `koanf:"session_lifetime"`
+	// SessionIdle is how long a browser stays signed in unused: 1m to SessionLifetime. Default: 12h.
+	SessionIdle time.Duration `koanf:"session_idle"`
 }
 
 // Grid is where nodes are looked up.
@@ -155,6 +168,24 @@ type Gateway struct {
 	// QueueBytes is what may wait for a client that reads slowly: MaxFrameBytes
 	// to 1GiB. Default: 1MiB.
 	QueueBytes Bytes `koanf:"queue_bytes"`
+	// Connections is how many connections the process takes: 1 to 1000000. Default: 100000.
+	Connections int `koanf:"connections"`
+	// PerAddress is how many connections one address may have: 1 to 1000000. Default: 1000.
+	PerAddress int `koanf:"per_address"`
+	// PerUser is how many connections one person may have, beyond which the
+	// oldest is replaced: 1 to 100000. Default: 50.
+	PerUser int `koanf:"per_user"`
+	// HandshakeRate is how many connections a second one address may open: 1 to 1000000. Default: 100.
+	HandshakeRate int `koanf:"handshake_rate"`
+	// HandshakeBurst is how many connections one address may open at once:
+	// HandshakeRate to 1000000. Default: 1000.
+	HandshakeBurst int `koanf:"handshake_burst"`
+	// Proxies are the networks of proxies that say on whose behalf they ask, such
+	// as 10.0.0.0/8. Default: none.
+	Proxies []string `koanf:"proxies"`
+	// TLSCertFile and TLSKeyFile let the API be reached by https, without a proxy. Default: none.
+	TLSCertFile string `koanf:"tls_cert_file"`
+	TLSKeyFile  string `koanf:"tls_key_file"`
 	// Drain is how long connections have to go when the process stops: 0s to
 	// 10m. Default: 5s.
 	Drain time.Duration `koanf:"drain"`

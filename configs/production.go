@@ -8,6 +8,7 @@ func (c Config) validateProduction(f *faults) {
 	f.when(c.Auth.Issuer == "", "auth.issuer", "must be set in production: the sandbox's issuer asks for no password")
 	f.real("auth.issuer", c.Auth.Issuer)
 	f.real("auth.jwks_url", c.Auth.JWKSURL)
+	f.real("auth.public_url", c.Auth.PublicURL)
 	f.when(c.Grid.ProxyURL == "", "grid.proxy_url", "must be set in production: the sandbox's grid has no nodes")
 	f.real("grid.proxy_url", c.Grid.ProxyURL)
 	f.when(len(c.Gateway.Hosts) == 0, "gateway.hosts", "must be set in production: no request would be for one of loopback's names")

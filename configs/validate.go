@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -68,6 +69,12 @@ func (a Auth) validate(f *faults) {
 	f.when(a.Audience == "", "auth.audience", "must not be empty: tokens for others would be believed")
 	f.when(a.RolesClaim == "", "auth.roles_claim", "must not be empty: nobody would have a role")
 	f.url("auth.jwks_url", a.JWKSURL)
+	f.url("auth.public_url", a.PublicURL)
+	f.when(strings.HasSuffix(a.PublicURL, "/"), "auth.public_url", "must not end with a slash")
+	f.when(a.ClientSecret != "" && a.ClientID == "", "auth.client_secret", "is nobody's without auth.client_id")
+	f.when(a.ClientID != "" && (a.Issuer == "" || a.PublicURL == ""), "auth.client_id", "needs auth.issuer and auth.public_url")
+	between(f, "auth.session_lifetime", a.SessionLifetime, time.Minute, 90*24*time.Hour)
+	between(f, "auth.session_idle", a.SessionIdle, time.Minute, max(a.SessionLifetime, time.Minute))
 }
 
 func (g Gateway) validate(f *faults) {
@@ -83,6 +90,16 @@ func (g Gateway) validate(f *faults) {
 	between(f, "gateway.expiry_notice", g.ExpiryNotice, time.Second, time.Hour)
 	between(f, "gateway.expiry_grace", g.ExpiryGrace, 100*time.Millisecond, 5*time.Minute)
 	between(f, "gateway.queue_bytes", g.QueueBytes, max(g.MaxFrameBytes, KiB), GiB)
+	between(f, "gateway.connections", g.Connections, 1, 1_000_000)
+	between(f, "gateway.per_address", g.PerAddress, 1, 1_000_000)
+	between(f, "gateway.per_user", g.PerUser, 1, 100_000)
+	between(f, "gateway.handshake_rate", g.HandshakeRate, 1, 1_000_000)
+	between(f, "gateway.handshake_burst", g.HandshakeBurst, max(g.HandshakeRate, 1), 1_000_000)
+	f.when((g.TLSCertFile == "") != (g.TLSKeyFile == ""), "gateway.tls_cert_file", "needs gateway.tls_key_file, and the other way round")
+	for _, p := range g.Proxies {
+		_, err := netip.ParsePrefix(p)
+		f.when(err != nil, "gateway.proxies", "%q is not a network, such as 10.0.0.0/8", p)
+	}
 	between(f, "gateway.drain", g.Drain, 0, 10*time.Minute)
 	for _, o := range g.Origins {
 		u, err := url.Parse(o)

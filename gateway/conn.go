@@ -15,8 +15,8 @@ import (
 // one lock, so that frames never interleave. An idle conn owns no buffer.
 type conn struct {
 	net.Conn
-	raw   syscall.RawConn
-	limit int // bytes that a slow reader may owe
+	raw   syscall.RawConn // nil: what is written is encrypted first, and always waits
+	limit int             // bytes that a slow reader may owe
 	slow  []byte
 
 	// The reader's own.
@@ -41,22 +41,20 @@ var (
 	tries   = sync.Pool{New: func() any { return newTry() }}
 )
 
-// errNotTCP says that the connection does not give its file descriptor away.
-var errNotTCP = errors.New("not a plain TCP connection")
-
 // newConn wraps a connection; limit is what it may owe before it is closed as
-// slow, with the frame that says so.
+// slow, with the frame that says so. One that hides its file descriptor, as TLS
+// does, is read and written as any net.Conn, by goroutines that wait.
 func newConn(nc net.Conn, early []byte, limit int, slow []byte) (*conn, error) {
+	c := &conn{Conn: nc, limit: limit, slow: slow, early: append([]byte(nil), early...)}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return nil, errNotTCP
+		return c, nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc, raw: raw, limit: limit, slow: slow, early: append([]byte(nil), early...)}
-	c.fill = c.readInto
+	c.raw, c.fill = raw, c.readInto
 	return c, nil
 }
 
@@ -68,6 +66,9 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.early = nil
 		}
 		return n, nil
+	}
+	if c.raw == nil {
+		return c.Conn.Read(p)
 	}
 	if len(c.data) == 0 {
 		if err := c.raw.Read(c.fill); err != nil {
@@ -142,7 +143,7 @@ func newTry() *try {
 func (c *conn) attempt(b []byte) (int, error) {
 	t, ok := tries.Get().(*try)
 	if !ok {
-		return 0, errNotTCP
+		t = newTry()
 	}
 	t.b, t.n, t.err = b, 0, nil
 	err := c.raw.Write(t.fn)
@@ -187,7 +188,10 @@ func (c *conn) write(b []byte) {
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:forbidigo // a deadline of the socket
 		return
 	}
-	n, err := c.attempt(b)
+	n, err := 0, error(nil)
+	if c.raw != nil {
+		n, err = c.attempt(b)
+	}
 	switch {
 	case err != nil:
 		c.dead = true

@@ -106,7 +106,7 @@ func TestSlowReader(t *testing.T) {
 
 // someDead says whether a connection is being sent away.
 func (s *server) someDead() bool {
-	for _, session := range s.gateway.all() {
+	for _, session := range s.gateway.registry.all() {
 		session.conn.mu.Lock()
 		dead := session.conn.dead
 		session.conn.mu.Unlock()

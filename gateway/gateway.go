@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,9 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
 // Subprotocol is the WebSocket subprotocol that is spoken here.
@@ -55,6 +59,12 @@ type Limits struct {
 	ExpiryGrace   time.Duration // the connection lives past the token's end; 25 s
 	Renew         time.Duration // how often a watch is renewed; 5 s
 	CallTimeout   time.Duration // an actor's answer; 10 s
+
+	Connections    int // of this process; 100,000
+	PerAddress     int // connections from one address; 1,000
+	PerUser        int // connections of one subject, beyond which the oldest is replaced; 50
+	HandshakeRate  int // connections a second from one address; 100
+	HandshakeBurst int // connections at once from one address; 1,000
 }
 
 func (l Limits) withDefaults() Limits {
@@ -74,6 +84,11 @@ func (l Limits) withDefaults() Limits {
 	number(&l.Rate, 100)
 	number(&l.Burst, 200)
 	number(&l.QueueBytes, 1<<20)
+	number(&l.Connections, 100_000)
+	number(&l.PerAddress, 1000)
+	number(&l.PerUser, 50)
+	number(&l.HandshakeRate, 100)
+	number(&l.HandshakeBurst, 1000)
 	duration(&l.OpenWithin, 5*time.Second)
 	duration(&l.PingAfter, 25*time.Second)
 	duration(&l.PongWithin, 10*time.Second)
@@ -85,36 +100,58 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// Principal is who asks.
+type Principal struct {
+	Subject   string
+	Roles     []optionsv1.Role
+	Expires   time.Time
+	IssuedAt  time.Time // when the person last showed who they are; zero: that is not known
+	SessionID string    // the session or API key that lets the person in; empty: a token does
+	Renewable time.Time // until when Identify can prolong it; zero: not at all
+}
+
+// Credential is what somebody shows to be let in: one of the two.
+type Credential struct{ Bearer, Cookie string }
+
 // Config configures a Gateway.
 type Config struct {
 	Limits Limits
-	// Verify returns who a token stands for, or a *messages.Error.
-	Verify  func(token string) (Principal, error)
-	Clock   clock.Clock  // nil: the real one
-	Log     *slog.Logger // nil: none
-	Origins []string     // origins of other hosts that browsers may come from
-	Hosts   []string     // host names that requests may be for; empty: the loopback's
+	// Identify returns who a credential stands for, or a *messages.Error. It may
+	// take a while.
+	Identify func(ctx context.Context, c Credential) (Principal, error)
+	Cookie   func(r *http.Request) string // the cookie of a browser's session; nil: there are none
+	Clock    clock.Clock                  // nil: the real one
+	Log      *slog.Logger                 // nil: none
+	Origins  []string                     // origins of other hosts that browsers may come from
+	Hosts    []string                     // host names that requests may be for; empty: the loopback's
+	Proxies  []netip.Prefix               // who may say on whose behalf it asks
 }
 
 // Gateway serves the marketplace's methods.
 type Gateway struct {
-	limits  Limits
-	verify  func(token string) (Principal, error)
-	clock   clock.Clock
-	log     *slog.Logger
-	origins []string
-	hosts   map[string]bool
-	actors  Actors
-	hub     *Hub
-	slow    []byte
+	limits   Limits
+	identify func(ctx context.Context, c Credential) (Principal, error)
+	cookie   func(r *http.Request) string
+	clock    clock.Clock
+	log      *slog.Logger
+	origins  []string
+	hosts    map[string]bool
+	proxies  []netip.Prefix
+	actors   Actors
+	hub      *Hub
+	slow     []byte
 
-	draining atomic.Bool
-	counts   counts
-	quit     context.CancelFunc
-	done     sync.WaitGroup
-
-	mu       sync.Mutex
-	sessions map[*Session]struct{}
+	registry   *registry
+	wheel      wheel
+	handshakes *limiter      // by address
+	callers    *limiter      // HTTP requests, by subject
+	addresses  tally         // connections, by address
+	revoked    atomic.Uint64 // how often somebody's access changed
+	lookEvery  time.Duration // how long a session is left to itself
+	draining   atomic.Bool
+	counts     counts
+	quit       context.CancelFunc
+	done       sync.WaitGroup
 }
 
 type counts struct{ accepted, requests, refused atomic.Uint64 }
@@ -128,8 +165,13 @@ type Stats struct {
 // New returns a Gateway; Start sets it going.
 func New(c Config) *Gateway {
 	g := &Gateway{
-		limits: c.Limits.withDefaults(), verify: c.Verify, clock: c.Clock, log: c.Log, origins: c.Origins,
-		hosts: map[string]bool{}, sessions: map[*Session]struct{}{}, slow: closeFrame(CodeSlow, "reading too slowly; come back and resume"),
+		limits: c.Limits.withDefaults(), identify: c.Identify, cookie: c.Cookie, clock: c.Clock, log: c.Log, origins: c.Origins, proxies: c.Proxies,
+		hosts: map[string]bool{}, registry: newRegistry(), lookEvery: lookAtMost, slow: closeFrame(CodeSlow, "reading too slowly; come back and resume"),
+	}
+	g.handshakes = newLimiter(g.limits.HandshakeRate, g.limits.HandshakeBurst)
+	g.callers = newLimiter(g.limits.Rate, g.limits.Burst)
+	if g.cookie == nil {
+		g.cookie = func(*http.Request) string { return "" }
 	}
 	if g.clock == nil {
 		g.clock = clock.Real{}
@@ -156,16 +198,14 @@ func (g *Gateway) Start(actors Actors) {
 	g.actors = actors
 	ctx, quit := context.WithCancel(context.Background())
 	g.quit = quit
-	g.done.Go(func() { g.beat(ctx) })
+	g.done.Go(func() { g.wheel.run(ctx, g.clock.Now) })
 	g.done.Go(func() { g.hub.run(ctx) })
 }
 
 // Stats returns the counts.
 func (g *Gateway) Stats() Stats {
-	g.mu.Lock()
-	n := len(g.sessions)
-	g.mu.Unlock()
-	return Stats{Sessions: uint64(n), Accepted: g.counts.accepted.Load(), Requests: g.counts.requests.Load(), Refused: g.counts.refused.Load(), Hub: g.hub.stats()}
+	n := g.registry.count.Load()
+	return Stats{Sessions: uint64(max(0, n)), Accepted: g.counts.accepted.Load(), Requests: g.counts.requests.Load(), Refused: g.counts.refused.Load(), Hub: g.hub.stats()}
 }
 
 // Draining says whether the gateway sends people away.
@@ -177,7 +217,7 @@ func (g *Gateway) Draining() bool { return g.draining.Load() }
 func (g *Gateway) Drain(ctx context.Context, within time.Duration) {
 	g.draining.Store(true)
 	var wait sync.WaitGroup
-	for _, s := range g.all() {
+	for _, s := range g.registry.all() {
 		after := time.Duration(rand.Int64N(int64(within)/2 + 1)) //nolint:gosec // spreads reconnects, guards nothing
 		s.notify("session/draining", `{"reconnectMs":`+itoa(after.Milliseconds())+`}`)
 		wait.Go(func() { s.leave(ctx, after, within-after) })
@@ -187,59 +227,37 @@ func (g *Gateway) Drain(ctx context.Context, within time.Duration) {
 
 // Stop ends what Start began and drops whoever is still there.
 func (g *Gateway) Stop() {
-	for _, s := range g.all() {
+	for _, s := range g.registry.all() {
 		s.close(CodeDraining, "the server stops")
 	}
 	g.quit()
 	g.done.Wait()
 }
 
-func (g *Gateway) all() []*Session {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	all := make([]*Session, 0, len(g.sessions))
-	for s := range g.sessions {
-		all = append(all, s)
-	}
-	return all
-}
-
-// beat looks after every session once a second: pings, silence, expiry.
-func (g *Gateway) beat(ctx context.Context) {
-	t := time.NewTicker(time.Second) //nolint:forbidigo // how often to look; what is due is decided by the clock
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			now := g.clock.Now()
-			for _, s := range g.all() {
-				s.look(now)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// WebSocket returns the handler of /ws.
+// WebSocket returns the handler of /ws. Guard is to stand before it.
 func (g *Gateway) WebSocket() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.draining.Load() {
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, "this server is about to stop", http.StatusServiceUnavailable)
+		shown := Credential{Bearer: bearer(r)}
+		if shown.Bearer == "" && r.Header.Get("Origin") != "" { // a browser, and originAllowed knows its page
+			shown.Cookie = g.cookie(r)
+		}
+		if !g.originAllowed(r) {
+			g.refuseHTTP(w, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ORIGIN_REFUSED, "the connection comes from a page of another site"))
 			return
 		}
-		if !g.hostAllowed(r) {
-			http.Error(w, "this host name is not served here", http.StatusForbidden)
+		address := g.address(r)
+		if e := g.door(address); e != nil {
+			g.refuseHTTP(w, e)
 			return
 		}
 		h := &hijacker{ResponseWriter: w, limit: g.limits.QueueBytes, slow: g.slow}
-		s := &Session{gateway: g}
+		s := &Session{gateway: g, address: address}
 		ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
-			Subprotocols: []string{Subprotocol}, OriginPatterns: g.origins, CompressionMode: websocket.CompressionDisabled,
-			OnPongReceived: func(context.Context, []byte) { s.heard() },
+			Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // originAllowed is stricter: a scheme counts
+			CompressionMode: websocket.CompressionDisabled, OnPongReceived: func(context.Context, []byte) { s.heard() },
 		})
 		if err != nil {
+			g.addresses.done(address)
 			g.log.InfoContext(r.Context(), "handshake refused", slog.Any("error", err))
 			return
 		}
@@ -247,6 +265,6 @@ func (g *Gateway) WebSocket() http.Handler {
 		s.conn, s.ws = h.conn, ws
 		// The authentication has a goroutine of its own, whose stack may grow
 		// and dies with it.
-		go s.open(bearer(r)) //nolint:gosec,contextcheck // the session outlives the handshake's request
+		go s.open(shown) //nolint:gosec,contextcheck // the session outlives the handshake's request
 	})
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
@@ -17,27 +19,51 @@ import (
 
 // HTTP returns the handler of /api/: the same methods, one request at a time.
 // Commands carry their command id in Idempotency-Key; reads may also be GET,
-// with their fields in the query.
-func (g *Gateway) HTTP() http.Handler {
-	guard := http.NewCrossOriginProtection()
-	for _, o := range g.origins {
-		if err := guard.AddTrustedOrigin(o); err != nil {
-			g.log.Warn("origin not trusted", slog.String("origin", o), slog.Any("error", err))
+// with their fields in the query. Guard is to stand before it.
+func (g *Gateway) HTTP() http.Handler { return http.HandlerFunc(g.serveHTTP) }
+
+// SessionHTTP returns the handler that says who is signed in.
+func (g *Gateway) SessionHTTP() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		who, err := g.caller(r)
+		if err != nil {
+			g.refuseHTTP(w, err)
+			return
 		}
+		g.writeMessage(w, &marketplacev1.GetSessionResponse{Session: g.described(who)})
+	})
+}
+
+// caller says who sends a request, and holds them to how much they may ask.
+func (g *Gateway) caller(r *http.Request) (Principal, error) {
+	shown, now := Credential{Bearer: bearer(r)}, g.clock.Now().UnixMilli()
+	if shown.Bearer == "" {
+		shown.Cookie = g.cookie(r)
 	}
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		g.refuseHTTP(w, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ORIGIN_REFUSED, "the request comes from a page of another site"))
-	}))
-	return guard.Handler(http.HandlerFunc(g.serveHTTP))
+	if shown == (Credential{}) {
+		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_REQUIRED, "the request needs an access token: Authorization: Bearer …")
+	}
+	address := g.address(r)
+	if !g.handshakes.take(address, 0, now) {
+		return Principal{}, later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "too many credentials of this address were refused")
+	}
+	who, err := g.who(r.Context(), shown)
+	if err != nil {
+		if !messages.Rule(messages.AsError(err).Reason).GetRetry() {
+			g.handshakes.charge(address, refusedCost, now)
+		}
+		return Principal{}, err
+	}
+	if !g.callers.take(who.Subject, 1, now) {
+		return Principal{}, later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second/time.Duration(g.limits.Rate), "more than %d requests a second", g.limits.Rate)
+	}
+	return who, nil
 }
 
 func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.counts.requests.Add(1)
 	w.Header().Set("Cache-Control", "no-store")
-	if !g.hostAllowed(r) {
-		http.Error(w, "this host name is not served here", http.StatusForbidden)
-		return
-	}
 	m, req, err := g.prepareHTTP(w, r)
 	if err != nil {
 		g.refuseHTTP(w, err)
@@ -74,11 +100,7 @@ func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages
 	if r.Method != http.MethodPost && (r.Method != http.MethodGet || !m.ReadOnly) {
 		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s is called by POST", m.Path)
 	}
-	token := bearer(r)
-	if token == "" {
-		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_REQUIRED, "the request needs an access token: Authorization: Bearer …")
-	}
-	who, err := g.identify(token)
+	who, err := g.caller(r)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -178,6 +200,16 @@ func (g *Gateway) refuseHTTP(w http.ResponseWriter, err error) {
 		body = []byte("{}")
 	}
 	g.writeJSON(w, int(messages.Rule(e.Reason).GetHttpStatus()), body)
+}
+
+// writeMessage answers with a message.
+func (g *Gateway) writeMessage(w http.ResponseWriter, m proto.Message) {
+	body, err := messages.AppendJSON(nil, m)
+	if err != nil {
+		g.refuseHTTP(w, err)
+		return
+	}
+	g.writeJSON(w, http.StatusOK, body)
 }
 
 func (g *Gateway) writeJSON(w http.ResponseWriter, status int, body []byte) {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -20,7 +19,11 @@ const (
 	refreshMethod = "session/refresh"
 )
 
-// bearer returns the token of an Authorization header, or "".
+// refusedCost is what a credential that is refused costs its address, in
+// connections: guessing is slow.
+const refusedCost = 10
+
+// bearer returns the token or key of an Authorization header, or "".
 func bearer(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -29,54 +32,29 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// hostAllowed holds requests to the names this server has: a page of another
-// name that resolves to this machine must not get in.
-func (g *Gateway) hostAllowed(r *http.Request) bool {
-	host, _, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host = r.Host
-	}
-	return g.hosts[strings.ToLower(strings.Trim(host, "[]"))]
-}
-
-// open signs a connection in: by the token of its handshake, else by that of
-// its first frame, which must come in time.
-func (s *Session) open(token string) {
+// open signs a connection in: by what its handshake brought, else by its first
+// frame, which must come in time.
+func (s *Session) open(shown Credential) {
 	l := s.gateway.limits
 	s.work = s.run
 	s.ws.SetReadLimit(int64(l.FrameBytes))                                               // beyond it the library closes with 1009
 	s.patient = l.PingAfter.Milliseconds() - rand.Int64N(l.PingAfter.Milliseconds()/4+1) //nolint:gosec // spreads pings, guards nothing
 	s.heard()
+	s.openByMS.Store(s.gateway.clock.Now().Add(l.OpenWithin).UnixMilli())
+	s.gateway.wheel.add(s, time.Second)
 	var id []byte
-	if token == "" {
-		late := time.AfterFunc(l.OpenWithin, func() { //nolint:forbidigo // a limit of the connection
-			s.close(CodeNotOpened, "session/open did not come in time")
-		})
+	if shown == (Credential{}) {
 		var ok bool
-		if id, token, ok = s.firstFrame(); !late.Stop() || !ok {
-			_ = s.ws.CloseNow()
+		if id, shown.Bearer, ok = s.firstFrame(); !ok {
+			s.end()
 			return
 		}
 	}
-	who, err := s.gateway.identify(token)
-	if err != nil {
-		s.gateway.counts.refused.Add(1)
-		e := messages.AsError(err)
-		s.conn.send(appendError(nil, id, e))
-		if e.Retry > 0 { // it is not the token's fault
-			s.close(CodeFault, e.Message)
-		} else {
-			s.close(CodeExpired, e.Message)
-		}
-		_, _, _ = s.ws.Read(context.Background()) // until the client has gone, or the time for that is over
-		_ = s.ws.CloseNow()
+	if err := s.enter(shown); err != nil {
+		s.turnAway(id, err)
 		return
 	}
-	s.who = who
-	if !s.gateway.enter(s) {
-		s.close(CodeDraining, "this server stops; another one answers")
-		return
-	}
+	s.openByMS.Store(0)
 	if id != nil {
 		s.conn.send(appendResult(nil, id, s.describe(&marketplacev1.OpenSessionResponse{Session: s.session()}), ""))
 	}
@@ -86,25 +64,62 @@ func (s *Session) open(token string) {
 	}()
 }
 
-// identify says who a token stands for. One that would be closed at once, being
+// enter finds out who comes in, and notes the session. Somebody whose access
+// changes meanwhile is looked at again.
+func (s *Session) enter(shown Credential) error {
+	g := s.gateway
+	revoked := g.revoked.Load()
+	who, err := g.who(context.Background(), shown)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.who = who
+	if !who.Renewable.IsZero() {
+		s.cookie = shown.Cookie
+	}
+	s.mu.Unlock()
+	replaced, ok := g.registry.enter(s, who.Subject, g.limits.PerUser, func() bool { return !g.draining.Load() })
+	if !ok {
+		return later(marketplacev1.ErrorReason_ERROR_REASON_DRAINING, time.Second, "this server stops; another one answers")
+	}
+	if replaced != nil {
+		replaced.close(CodeReplaced, "a newer connection of the same account took its place")
+	}
+	if g.revoked.Load() != revoked {
+		_, err = g.who(context.Background(), shown)
+	}
+	return err
+}
+
+// turnAway says why nobody is let in, and hangs up.
+func (s *Session) turnAway(id []byte, err error) {
+	s.gateway.counts.refused.Add(1)
+	e := s.tell(openMethod, err)
+	s.conn.send(appendError(nil, id, e))
+	switch {
+	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_DRAINING:
+		s.close(CodeDraining, e.Message)
+	case e.Retry > 0 || messages.Rule(e.Reason).GetRetry() || e.Reason == marketplacev1.ErrorReason_ERROR_REASON_INTERNAL: // it is not the credential's fault
+		s.close(CodeFault, e.Message)
+	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED:
+		s.close(CodeForbidden, e.Message)
+	default:
+		s.gateway.handshakes.charge(s.address, refusedCost, s.gateway.clock.Now().UnixMilli())
+		s.close(CodeExpired, e.Message)
+	}
+	_, _, _ = s.ws.Read(context.Background()) // until the client has gone, or the time for that is over
+	s.end()
+}
+
+// who says who a credential stands for. One that would be closed at once, being
 // past the grace that sessions get, is refused even if the verifier is lenient.
-func (g *Gateway) identify(token string) (Principal, error) {
-	who, err := g.verify(token)
+func (g *Gateway) who(ctx context.Context, shown Credential) (Principal, error) {
+	who, err := g.identify(ctx, shown)
 	if err == nil && g.clock.Now().After(who.Expires.Add(g.limits.ExpiryGrace)) {
 		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_EXPIRED, "the access token has expired")
 	}
 	return who, err
-}
-
-// enter notes a session that is signed in; false when the gateway drains.
-func (g *Gateway) enter(s *Session) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.draining.Load() {
-		return false
-	}
-	g.sessions[s] = struct{}{}
-	return true
 }
 
 // firstFrame reads session/open. What is anything else is refused and closed.
@@ -125,7 +140,11 @@ func (s *Session) firstFrame() (id []byte, token string, ok bool) {
 		return nil, "", false
 	}
 	body := &marketplacev1.OpenSessionRequest{}
-	if err := messages.ParseJSON(e.params, body); err != nil {
+	err = messages.ParseJSON(e.params, body)
+	if err == nil {
+		err = messages.Validate(body)
+	}
+	if err != nil {
 		s.conn.send(appendError(nil, e.id, messages.AsError(err)))
 		s.close(CodeNotOpened, "session/open could not be read")
 		return nil, "", false
@@ -134,30 +153,52 @@ func (s *Session) firstFrame() (id []byte, token string, ok bool) {
 }
 
 // session says who is signed in.
-func (s *Session) session() *marketplacev1.Session {
-	who := s.principal()
+func (s *Session) session() *marketplacev1.Session { return s.gateway.described(s.principal()) }
+
+// described says who is signed in.
+func (g *Gateway) described(who Principal) *marketplacev1.Session {
 	return &marketplacev1.Session{
-		Subject: who.Subject, Roles: who.Roles, ExpireTime: timestamppb.New(who.Expires), ServerTime: timestamppb.New(s.gateway.clock.Now()),
+		Subject: who.Subject, Roles: who.Roles, ExpireTime: timestamppb.New(who.Expires), ServerTime: timestamppb.New(g.clock.Now()), SessionId: who.SessionID,
 	}
 }
 
 // refresh prolongs the session with a newer token of the same subject.
 func (s *Session) refresh(token string) (*marketplacev1.Session, error) {
-	who, err := s.gateway.identify(token)
+	who, err := s.gateway.who(context.Background(), Credential{Bearer: token})
 	if err != nil {
 		return nil, err
 	}
+	return s.session(), s.prolong(who)
+}
+
+// prolong takes what a newer credential says, if it is the same person's.
+func (s *Session) prolong(who Principal) error {
 	s.mu.Lock()
 	same, older := who.Subject == s.who.Subject, who.Expires.Before(s.who.Expires)
 	if same && !older {
 		s.who, s.noticed = who, false
 	}
 	s.mu.Unlock()
-	if same && older {
-		return nil, messages.RefuseField("accessToken", "ends before the token that the session has")
+	switch {
+	case !same:
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "the token is somebody else's: open another connection for it")
+	case older:
+		return messages.RefuseField("accessToken", "ends before the token that the session has")
 	}
-	if !same {
-		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "the token is somebody else's: open another connection for it")
+	return nil
+}
+
+// renew prolongs a browser's session by its cookie; the page has nothing to do.
+func (s *Session) renew() {
+	s.mu.Lock()
+	cookie := s.cookie
+	s.mu.Unlock()
+	who, err := s.gateway.who(context.Background(), Credential{Cookie: cookie})
+	if err == nil {
+		err = s.prolong(who)
 	}
-	return s.session(), nil
+	if err != nil {
+		s.tell(refreshMethod, err)
+		s.expiring()
+	}
 }

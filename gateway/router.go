@@ -13,13 +13,6 @@ import (
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
-// Principal is who asks.
-type Principal struct {
-	Subject string
-	Roles   []optionsv1.Role
-	Expires time.Time
-}
-
 // Actors are who answers. done is called once and must not block.
 type Actors interface {
 	Call(req *clusterv1.Request, timeout time.Duration, done func(*clusterv1.Response))
@@ -28,6 +21,9 @@ type Actors interface {
 // aheadLimit is how far a command id may be ahead of this server's clock: one
 // that is further would raise a floor under which honest clients fall.
 const aheadLimit = 10 * time.Minute
+
+// recently is how long ago a token may have been issued for what cannot be taken back.
+const recently = 15 * time.Minute
 
 // find returns the method of a name on the wire, or a refusal.
 func find(path string) (*messages.Method, error) {
@@ -41,6 +37,9 @@ func find(path string) (*messages.Method, error) {
 func admit(m *messages.Method, who Principal, commandID string, now time.Time) error {
 	if !m.Allows(who.Roles) {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED, "%s is for %s", m.Path, roleNames(m.Roles))
+	}
+	if m.Recent && now.Sub(who.IssuedAt) > recently {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_TOO_OLD, "%s needs a token that was issued in the last %d minutes: sign in again", m.Path, recently/time.Minute)
 	}
 	if !m.Command() {
 		return nil
@@ -87,7 +86,7 @@ func request(m *messages.Method, who Principal, cmd meta, body proto.Message) (*
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", m.Path, err)
 	}
-	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: payload, Subject: who.Subject}
+	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: payload, Subject: who.Subject, Roles: who.Roles}
 	if m.Command() {
 		req.CommandId = cmd.CommandID
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -87,20 +88,28 @@ type server struct {
 	expires time.Time // of every token
 }
 
-func serve(t *testing.T, set func(*Config)) *server {
+func serve(t *testing.T, set func(*Config)) *server { return serveBy(t, false, set) }
+
+func serveBy(t *testing.T, tls bool, set func(*Config)) *server {
 	t.Helper()
 	s := &server{t: t, cast: &cast{answer: accountOf}, clock: clock.NewManual(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
 	s.expires = s.clock.Now().Add(time.Hour)
-	c := Config{Clock: s.clock, Verify: s.verify, Limits: Limits{Rate: 100_000, Burst: 100_000}}
+	c := Config{Clock: s.clock, Identify: s.identify, Limits: Limits{Rate: 100_000, Burst: 100_000}}
 	if set != nil {
 		set(&c)
 	}
 	s.gateway = New(c)
+	s.gateway.lookEvery = time.Second // the test's clock jumps
 	s.gateway.Start(s.cast)
 	mux := http.NewServeMux()
 	mux.Handle("/ws", s.gateway.WebSocket())
 	mux.Handle("/api/", s.gateway.HTTP())
-	s.http = httptest.NewServer(mux)
+	s.http = httptest.NewUnstartedServer(s.gateway.Guard(mux))
+	if tls {
+		s.http.StartTLS()
+	} else {
+		s.http.Start()
+	}
 	t.Cleanup(func() {
 		s.gateway.Stop()
 		s.http.Close()
@@ -108,8 +117,9 @@ func serve(t *testing.T, set func(*Config)) *server {
 	return s
 }
 
-// verify takes "<subject>" or "<subject> <seconds until it ends>".
-func (s *server) verify(token string) (Principal, error) {
+// identify takes "<subject>" or "<subject> <seconds until it ends>".
+func (s *server) identify(_ context.Context, c Credential) (Principal, error) {
+	token := c.Bearer
 	subject, left, given := strings.Cut(token, " ")
 	if subject == "bad" {
 		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "bad")
@@ -118,7 +128,7 @@ func (s *server) verify(token string) (Principal, error) {
 	if n, err := strconv.Atoi(left); given && err == nil {
 		ends = s.clock.Now().Add(time.Duration(n) * time.Second)
 	}
-	return Principal{Subject: subject, Expires: ends, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER, optionsv1.Role_ROLE_CLOUD_OPERATOR}}, nil
+	return Principal{Subject: subject, IssuedAt: s.clock.Now(), Expires: ends, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER, optionsv1.Role_ROLE_CLOUD_OPERATOR}}, nil
 }
 
 // accountOf answers reads and watches with an account at version 1.

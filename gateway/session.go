@@ -22,18 +22,22 @@ import (
 // The reader only reads. Everything else happens on a worker that exists while
 // there is something to do; answers that come while it works leave in one write.
 type Session struct {
-	gateway *Gateway
-	conn    *conn
-	ws      *websocket.Conn
-	heardMS atomic.Int64 // when the client last said anything
-	pingMS  atomic.Int64 // when it was pinged since; 0: it was not
-	begunMS atomic.Int64 // when the message that is being read began; 0: none is
-	work    func()       // s.run, bound once
-	patient int64        // silence before a ping, in milliseconds: each session's own
+	gateway  *Gateway
+	conn     *conn
+	ws       *websocket.Conn
+	heardMS  atomic.Int64 // when the client last said anything
+	pingMS   atomic.Int64 // when it was pinged since; 0: it was not
+	begunMS  atomic.Int64 // when the message that is being read began; 0: none is
+	openByMS atomic.Int64 // until when it must be signed in; 0: it is
+	work     func()       // s.run, bound once
+	patient  int64        // silence before a ping, in milliseconds: each session's own
+	address  string       // where it comes from
+	spot     spot         // the wheel's
 
 	mu       sync.Mutex
 	who      Principal
-	noticed  bool // session/expiring was said
+	cookie   string // what prolongs it, if something does
+	noticed  bool   // session/expiring was said, or it is being prolonged
 	inbox    []item
 	room     *sync.Cond // the reader waits here while the inbox is full; nil until it did
 	spare    []item     // the last inbox, to be used again
@@ -172,39 +176,58 @@ func (s *Session) heard() {
 	s.pingMS.Store(0)
 }
 
+// lookAtMost is how long a session is left to itself: what is late is noticed by then.
+const lookAtMost = 5 * time.Second
+
 // look pings a silent client, drops one that does not answer or does not
-// finish, and follows the token's end.
-func (s *Session) look(now time.Time) {
+// finish, and follows the token's end. It returns when to look again.
+func (s *Session) look(now time.Time) time.Duration {
 	l, ms := s.gateway.limits, now.UnixMilli()
+	if by := s.openByMS.Load(); by != 0 {
+		if ms >= by {
+			s.close(CodeNotOpened, "session/open did not come in time")
+		}
+		return time.Second
+	}
 	if begun := s.begunMS.Load(); begun != 0 && ms-begun > l.MessageWithin.Milliseconds() {
 		s.close(CodeProtocol, "a message took too long")
-		return
+		return lookAtMost
 	}
 	if ping := s.pingMS.Load(); ping != 0 {
 		if ms-ping > l.PongWithin.Milliseconds() {
 			s.close(CodeNoPong, "no answer to a ping")
-			return
+			return lookAtMost
 		}
 	} else if ms-s.heardMS.Load() > s.patient {
 		s.pingMS.Store(ms)
 		s.conn.send(pingFrame)
 	}
 	s.followExpiry(now)
+	return s.gateway.lookEvery
 }
 
-// followExpiry says that the token ends, and closes when it has.
+// followExpiry prolongs what can be, else says that the token ends, and closes
+// when it has.
 func (s *Session) followExpiry(now time.Time) {
 	s.mu.Lock()
 	ends := s.who.Expires
 	notice := !s.noticed && now.After(ends.Add(-s.gateway.limits.ExpiryNotice))
 	s.noticed = s.noticed || notice
+	renewable := s.cookie != "" && ends.Before(s.who.Renewable)
 	s.mu.Unlock()
 	switch {
 	case now.After(ends.Add(s.gateway.limits.ExpiryGrace)):
 		s.close(CodeExpired, "the token has expired")
+	case notice && renewable:
+		go s.renew()
 	case notice:
-		s.notify("session/expiring", `{"expireTime":"`+ends.UTC().Format(time.RFC3339)+`"}`)
+		s.expiring()
 	}
+}
+
+// expiring says that the token ends.
+func (s *Session) expiring() {
+	s.notify("session/expiring", `{"expireTime":"`+s.principal().Expires.UTC().Format(time.RFC3339)+`"}`)
 }
 
 // notify sends a notification; params is JSON.
@@ -257,9 +280,9 @@ func (s *Session) end() {
 		t.leave(s)
 	}
 	_ = s.ws.CloseNow()
-	s.gateway.mu.Lock()
-	delete(s.gateway.sessions, s)
-	s.gateway.mu.Unlock()
+	s.gateway.wheel.remove(s)
+	s.gateway.registry.leave(s, s.principal().Subject)
+	s.gateway.addresses.done(s.address)
 }
 
 // principal returns who is signed in.

@@ -151,7 +151,7 @@ func TestPing(t *testing.T) {
 	s.clock.Advance(26 * time.Second)
 	pinged := func() int {
 		n := 0
-		for _, one := range s.gateway.all() {
+		for _, one := range s.gateway.registry.all() {
 			if one.pingMS.Load() != 0 {
 				n++
 			}
@@ -255,7 +255,7 @@ func TestPingsAreSpread(t *testing.T) {
 	}
 	eventually(t, "all are in", func() bool { return s.gateway.Stats().Sessions == 20 })
 	seen := map[int64]bool{}
-	for _, one := range s.gateway.all() {
+	for _, one := range s.gateway.registry.all() {
 		if one.patient > 25_000 || one.patient < 18_750 {
 			t.Errorf("pinged after %d ms", one.patient)
 		}

@@ -83,19 +83,73 @@ func DecideNode[S, E, C any](d NodeDecider[S, E, C], s S, req proto.Message, c C
 	}
 }
 
+// SessionDecider is what an actor of kind session must decide: S is its state, E its
+// event, C what it may know of the world.
+type SessionDecider[S, E, C any] interface {
+	// CheckSession says who a secret lets in, and whether that must be found out anew from the issuer.
+	CheckSession(s S, req *taskv1.CheckSessionRequest, c C) (*taskv1.CheckSessionResponse, error)
+	// CloseSession ends a session, for its user or for the gateway.
+	CloseSession(s S, req *taskv1.CloseSessionRequest, c C) ([]E, *taskv1.CloseSessionResponse, error)
+	// CreateApiKey makes a key for a program of the caller's. Only the answer to the command holds it: it is stored as a digest, and never shown again.
+	CreateApiKey(s S, req *marketplacev1.CreateApiKeyRequest, c C) ([]E, *marketplacev1.CreateApiKeyResponse, error)
+	// EndSession ends a session or an API key of the caller's. Its connections are closed everywhere within a second.
+	EndSession(s S, req *marketplacev1.EndSessionRequest, c C) ([]E, *marketplacev1.EndSessionResponse, error)
+	// RenewSession has the tokens of a session renewed, once however often it is asked. What came of it is read with CheckSession.
+	RenewSession(s S, req *taskv1.RenewSessionRequest, c C) ([]E, *taskv1.RenewSessionResponse, error)
+	// StartSession begins the session of a browser that has just signed in.
+	StartSession(s S, req *taskv1.StartSessionRequest, c C) ([]E, *taskv1.StartSessionResponse, error)
+}
+
+// DecideSession hands req to the method of d that decides it. An unknown request is
+// refused with UNKNOWN_METHOD.
+func DecideSession[S, E, C any](d SessionDecider[S, E, C], s S, req proto.Message, c C) ([]E, proto.Message, error) {
+	switch req := req.(type) {
+	case *taskv1.CheckSessionRequest:
+		return answered[E](d.CheckSession(s, req, c))
+	case *taskv1.CloseSessionRequest:
+		return decided(d.CloseSession(s, req, c))
+	case *marketplacev1.CreateApiKeyRequest:
+		return decided(d.CreateApiKey(s, req, c))
+	case *marketplacev1.EndSessionRequest:
+		return decided(d.EndSession(s, req, c))
+	case *taskv1.RenewSessionRequest:
+		return decided(d.RenewSession(s, req, c))
+	case *taskv1.StartSessionRequest:
+		return decided(d.StartSession(s, req, c))
+	default:
+		return nil, nil, undecided("session", req)
+	}
+}
+
 // UserDecider is what an actor of kind user must decide: S is its state, E its
 // event, C what it may know of the world.
 type UserDecider[S, E, C any] interface {
+	// EndSessions signs the caller out everywhere: every session ends, and no token that was issued before is taken any more. API keys go on unless the request says otherwise.
+	EndSessions(s S, req *marketplacev1.EndSessionsRequest, c C) ([]E, *marketplacev1.EndSessionsResponse, error)
+	// GetAccess says whether a user may come in. The gateway asks for everyone who does.
+	GetAccess(s S, req *taskv1.GetAccessRequest, c C) (*taskv1.GetAccessResponse, error)
 	// GetAccount returns the caller's account.
 	GetAccount(s S, req *marketplacev1.GetAccountRequest, c C) (*marketplacev1.GetAccountResponse, error)
 	// GrantCredit gives a user credit that nobody paid for.
 	GrantCredit(s S, req *marketplacev1.GrantCreditRequest, c C) ([]E, *marketplacev1.GrantCreditResponse, error)
 	// ListDeployments returns the caller's deployments, those that are gone included for 30 days.
 	ListDeployments(s S, req *marketplacev1.ListDeploymentsRequest, c C) (*marketplacev1.ListDeploymentsResponse, error)
+	// ListSessions returns the caller's sessions and API keys that have not ended, the newest first.
+	ListSessions(s S, req *marketplacev1.ListSessionsRequest, c C) (*marketplacev1.ListSessionsResponse, error)
 	// ReceiveCredit books a transfer that another user's account holds, or says for ever that it will not.
 	ReceiveCredit(s S, req *taskv1.ReceiveCreditRequest, c C) ([]E, *taskv1.ReceiveCreditResponse, error)
+	// RegisterSession tells a user of a session or API key: that it has begun, was renewed or has ended. It is refused with LIMIT_REACHED when there are too many.
+	RegisterSession(s S, req *taskv1.RegisterSessionRequest, c C) ([]E, *taskv1.RegisterSessionResponse, error)
+	// RegisterUser notes that a user has come for the first time.
+	RegisterUser(s S, req *taskv1.RegisterUserRequest, c C) ([]E, *taskv1.RegisterUserResponse, error)
+	// ReinstateUser lets a suspended user in again.
+	ReinstateUser(s S, req *marketplacev1.ReinstateUserRequest, c C) ([]E, *marketplacev1.ReinstateUserResponse, error)
 	// SettleDeployment tells a user where one of its deployments stands: what it wants held, what it has cost so far. The first one registers the deployment and places its hold in one commit; it is refused with INSUFFICIENT_BALANCE when the credit does not cover the hold.
 	SettleDeployment(s S, req *taskv1.SettleDeploymentRequest, c C) ([]E, *taskv1.SettleDeploymentResponse, error)
+	// SignOutUser signs a user out everywhere; API keys end, too.
+	SignOutUser(s S, req *marketplacev1.SignOutUserRequest, c C) ([]E, *marketplacev1.SignOutUserResponse, error)
+	// SuspendUser keeps a user out: connections are closed within a second, and nothing more is taken from the user. What runs goes on.
+	SuspendUser(s S, req *marketplacev1.SuspendUserRequest, c C) ([]E, *marketplacev1.SuspendUserResponse, error)
 	// TransferCredit moves credit from one user's account to another's. It is held until the other has booked it.
 	TransferCredit(s S, req *marketplacev1.TransferCreditRequest, c C) ([]E, *marketplacev1.TransferCreditResponse, error)
 	// UpdateSettings replaces the caller's settings, if nobody else has meanwhile.
@@ -106,16 +160,32 @@ type UserDecider[S, E, C any] interface {
 // refused with UNKNOWN_METHOD.
 func DecideUser[S, E, C any](d UserDecider[S, E, C], s S, req proto.Message, c C) ([]E, proto.Message, error) {
 	switch req := req.(type) {
+	case *marketplacev1.EndSessionsRequest:
+		return decided(d.EndSessions(s, req, c))
+	case *taskv1.GetAccessRequest:
+		return answered[E](d.GetAccess(s, req, c))
 	case *marketplacev1.GetAccountRequest:
 		return answered[E](d.GetAccount(s, req, c))
 	case *marketplacev1.GrantCreditRequest:
 		return decided(d.GrantCredit(s, req, c))
 	case *marketplacev1.ListDeploymentsRequest:
 		return answered[E](d.ListDeployments(s, req, c))
+	case *marketplacev1.ListSessionsRequest:
+		return answered[E](d.ListSessions(s, req, c))
 	case *taskv1.ReceiveCreditRequest:
 		return decided(d.ReceiveCredit(s, req, c))
+	case *taskv1.RegisterSessionRequest:
+		return decided(d.RegisterSession(s, req, c))
+	case *taskv1.RegisterUserRequest:
+		return decided(d.RegisterUser(s, req, c))
+	case *marketplacev1.ReinstateUserRequest:
+		return decided(d.ReinstateUser(s, req, c))
 	case *taskv1.SettleDeploymentRequest:
 		return decided(d.SettleDeployment(s, req, c))
+	case *marketplacev1.SignOutUserRequest:
+		return decided(d.SignOutUser(s, req, c))
+	case *marketplacev1.SuspendUserRequest:
+		return decided(d.SuspendUser(s, req, c))
 	case *marketplacev1.TransferCreditRequest:
 		return decided(d.TransferCredit(s, req, c))
 	case *marketplacev1.UpdateSettingsRequest:

@@ -42,21 +42,33 @@ type Method struct {
 	Session  bool             // the gateway's session answers itself
 	Stream   optionsv1.Stream // what a subscription promises
 	List     string           // the list that is paged, or that keeps the items of an EVENT stream
+	Recent   bool             // needs a token that was issued a short time ago
 	Request  func() proto.Message
 	Response func() proto.Message
 }
 
 // Seals says whether a request of the method can hold sealed values.
-func (m *Method) Seals() bool {
+func (m *Method) Seals() bool { return m.sealing().request }
+
+// SealsReply says whether the method is a command whose reply can hold sealed values.
+func (m *Method) SealsReply() bool { return m.sealing().reply }
+
+// sealed is where a method can hold sealed values.
+type sealed struct{ request, reply bool }
+
+func (m *Method) sealing() sealed {
 	if known, ok := seals.Load(m); ok {
-		return known == true
+		return known.(sealed) //nolint:forcetypeassert,errcheck // nothing else is stored
 	}
-	can := CanSeal(m.Request().ProtoReflect().Descriptor())
-	seals.Store(m, can)
-	return can
+	s := sealed{
+		request: CanSeal(m.Request().ProtoReflect().Descriptor()),
+		reply:   m.Command() && CanSeal(m.Response().ProtoReflect().Descriptor()),
+	}
+	seals.Store(m, s)
+	return s
 }
 
-var seals sync.Map // of *Method to bool
+var seals sync.Map // of *Method to sealed
 
 // Streams says whether the method opens a subscription.
 func (m *Method) Streams() bool { return m.Stream != optionsv1.Stream_STREAM_UNSPECIFIED }

@@ -11,7 +11,7 @@ import (
 // event, a field or a value that the program before does not know raises it:
 // every batch and every snapshot says under which it was written, and a program
 // that meets something it does not know says which it needs.
-const Schema = 2
+const Schema = 3
 
 // Unknown returns the path of something in m that this program does not know, a
 // field or the value of an enum, or "".

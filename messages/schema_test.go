@@ -76,7 +76,7 @@ func TestSchema(t *testing.T) {
 
 // TestUnknown finds what this version does not know, wherever it is.
 func TestUnknown(t *testing.T) {
-	if path := Unknown(&journalv1.Batch{Schema: 3, Records: []*journalv1.Record{{Events: [][]byte{{1}}}}}); path != "" {
+	if path := Unknown(&journalv1.Batch{Schema: 4, Records: []*journalv1.Record{{Events: [][]byte{{1}}}}}); path != "" {
 		t.Errorf("%s is known", path)
 	}
 	field := protowire.AppendVarint(protowire.AppendTag(nil, 4000, protowire.VarintType), 1)

@@ -73,12 +73,10 @@ func Masked(m proto.Message) proto.Message {
 	return masked
 }
 
-// checkSealed checks that what is sealed can be: a text, not in a map, and not
-// asked of another entity, whose key is another.
+// checkSealed checks that what is sealed can be: a text, not in a map. What is
+// sealed with one entity's key and asked of another is opened on the way.
 func checkSealed(m *Method, fault func(bool, string)) {
-	request := m.Request().ProtoReflect().Descriptor()
-	fault(m.Internal && CanSeal(request), "another entity cannot open what is sealed")
-	walkSealed(request, map[protoreflect.FullName]bool{}, func(f protoreflect.FieldDescriptor, inMap bool) {
+	walkSealed(m.Request().ProtoReflect().Descriptor(), map[protoreflect.FullName]bool{}, func(f protoreflect.FieldDescriptor, inMap bool) {
 		fault(inMap || f.IsList() || f.Kind() != protoreflect.StringKind, "only a text of its own can be sealed, not "+string(f.FullName()))
 	})
 }

@@ -6,6 +6,8 @@ const (
 	TopicNodeChanged = "node.changed"
 	// TopicObservations is where integrations publish Observations for the inbox.
 	TopicObservations = "observations"
+	// TopicAccess is where users and sessions publish AccessChanged for gateways.
+	TopicAccess = "access.changed"
 	// TopicPoison is where the inbox keeps observations that nobody can decide.
 	TopicPoison = "observations.poison"
 )

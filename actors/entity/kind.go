@@ -42,11 +42,14 @@ import (
 
 // Env is all that a decision may know of the world.
 type Env struct {
-	Now       time.Time // the domain's time; never before the entity's last event
-	ID        string    // the entity's own id
-	Subject   string    // who asks; "$…" for a part of the system
-	CommandID string    // the caller's id for the intent; empty for reads and internal requests
-	Fresh     string    // an id that nothing else has
+	Now       time.Time        // the domain's time; never before the entity's last event
+	Real      time.Time        // the time that tokens and connections live by; the sandbox does not hurry it
+	ID        string           // the entity's own id
+	Subject   string           // who asks; "$…" for a part of the system
+	CommandID string           // the caller's id for the intent; empty for reads and internal requests
+	Fresh     string           // an id that nothing else has
+	Roles     []optionsv1.Role // what who asks may be, of a person's requests
+	Secret    string           // 26 characters that nobody can guess; of commands whose reply can hold it, sealed
 }
 
 // Task is something that a state wants of the outside or of another entity.
@@ -170,7 +173,7 @@ type machine interface {
 // decision is what was decided, encoded and applied.
 type decision struct {
 	events [][]byte
-	reply  []byte
+	reply  []byte // with what is to be sealed still open
 	items  []encodedItem
 	out    []Out
 }
@@ -193,7 +196,10 @@ func (m *state[S, E]) decide(req proto.Message, env Env) (decision, error) {
 	}
 	var d decision
 	if reply != nil {
-		d.reply = encode(messages.Masked(reply)) // before Apply: a reply may share memory with the state
+		if len(events) == 0 {
+			reply = messages.Masked(reply)
+		}
+		d.reply = encode(reply) // before Apply: a reply may share memory with the state
 	}
 	if len(events) > 0 && len(d.reply) > replyLimit {
 		return decision{}, fmt.Errorf("the reply to %s has %d bytes, more than can be remembered", req.ProtoReflect().Descriptor().FullName(), len(d.reply))

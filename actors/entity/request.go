@@ -1,6 +1,7 @@
 package entity
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
@@ -135,7 +136,7 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 			return
 		case known: // perhaps not durable yet: the first answer and this one pass the same gate
 			e.rt.counts.repeats.Add(1)
-			e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: c.GetReply()})
+			e.repeat(ctx, from, req, m, c)
 			return
 		}
 		command = c
@@ -146,8 +147,13 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 		return
 	}
 	e.sealBody(body)
-	d, err := e.machine.decide(body, e.env(req.GetSubject(), req.GetCommandId()))
-	if m.Internal && len(d.events) == 0 {
+	env := e.env(req.GetSubject(), req.GetCommandId())
+	env.Roles = req.GetRoles()
+	if m.SealsReply() {
+		env.Secret = rand.Text()
+	}
+	d, err := e.machine.decide(body, env)
+	if m.Internal && m.Command() && len(d.events) == 0 {
 		e.confirm()
 	}
 	if err != nil {
@@ -156,7 +162,7 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 		return
 	}
 	if command != nil {
-		command.Reply = d.reply
+		command.Reply = e.sealReply(m, d.reply)
 	}
 	e.keep(d, command)
 	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: d.reply})
@@ -206,7 +212,7 @@ func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known boo
 // env is what the next decision may know.
 func (e *entity) env(who, commandID string) Env {
 	now := time.UnixMilli(max(e.rt.Domain.Now().UnixMilli(), e.lastMS)).UTC()
-	return Env{Now: now, ID: e.id, Subject: who, CommandID: commandID, Fresh: e.rt.fresh()}
+	return Env{Now: now, Real: e.rt.Real.Now().UTC().Truncate(time.Millisecond), ID: e.id, Subject: who, CommandID: commandID, Fresh: e.rt.fresh()}
 }
 
 // wake lets the kind decide what follows from its time having come.

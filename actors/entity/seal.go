@@ -3,6 +3,7 @@ package entity
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -12,6 +13,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -55,7 +57,8 @@ func holdsSealed(m *messages.Method, req *clusterv1.Request) (found bool) {
 // lacksKey says whether a request must wait for a data key. What is refused
 // anyway makes none.
 func (e *entity) lacksKey(req *clusterv1.Request) bool {
-	if e.box != nil || !holdsSealed(messages.ByName(req.GetMethod()), req) {
+	m := messages.ByName(req.GetMethod())
+	if e.box != nil || m == nil || !m.SealsReply() && !holdsSealed(m, req) {
 		return false
 	}
 	_, err := e.admit(req)
@@ -76,7 +79,38 @@ func (e *entity) sealBody(body proto.Message) {
 	})
 }
 
-// opened returns a task as its executor needs it.
+// sealReply returns a command's reply as it is remembered.
+func (e *entity) sealReply(m *messages.Method, reply []byte) []byte {
+	if !m.SealsReply() {
+		return reply
+	}
+	body := m.Response()
+	if err := proto.Unmarshal(reply, body); err != nil {
+		return nil // cannot be: it was encoded here
+	}
+	e.sealBody(body)
+	return encode(body)
+}
+
+// repeat answers a command that was decided before, with the same answer.
+func (e *entity) repeat(ctx actor.Context, from *actor.PID, req *clusterv1.Request, m *messages.Method, c *journalv1.Command) {
+	reply := c.GetReply()
+	if m.SealsReply() {
+		body := m.Response()
+		err := proto.Unmarshal(reply, body)
+		if err == nil {
+			body, err = opened(body, e.entity().String(), e.box)
+		}
+		if err != nil {
+			e.refuse(ctx, from, req, fmt.Errorf("open the reply to command %s: %w", req.GetCommandId(), err))
+			return
+		}
+		reply = encode(body)
+	}
+	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: reply})
+}
+
+// opened returns a message of who, such as a task, with what is sealed in it open.
 func opened(task proto.Message, who string, box *keyring.Box) (proto.Message, error) {
 	if !messages.CanSeal(task.ProtoReflect().Descriptor()) {
 		return task, nil

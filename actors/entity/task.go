@@ -202,6 +202,9 @@ func (e *entity) concluded(r *run, m *reported) bool {
 		e.rt.Log.Info("task tried in vain", slog.String("entity", e.entity().String()), slog.String("task", m.id), slog.Int("attempt", r.attempt+1), slog.Any("error", m.err))
 		return false
 	}
+	if m.result != nil {
+		e.sealBody(m.result)
+	}
 	e.ending = m.id // until it is taken: not by defer, for a panic is to find it
 	d := e.machine.taskDone(Done{Task: r.task, Result: m.result, Err: refusal}, e.env(System, ""))
 	e.ending = ""

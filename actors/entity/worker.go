@@ -72,7 +72,12 @@ func (w *worker) ask(m *messages.Method, timeout time.Duration, done func(proto.
 		done(nil, err)
 		return
 	}
-	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: encode(w.task.Do), Subject: w.subject}
+	body, err := opened(w.task.Do, strings.TrimPrefix(w.subject, "$"), w.box)
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: encode(body), Subject: w.subject}
 	w.rt.engine.Call(req, timeout, func(r *clusterv1.Response) {
 		if r.GetError() != nil {
 			done(nil, messages.FromStatus(r.GetError()))

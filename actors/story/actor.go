@@ -40,6 +40,7 @@ type Actor[S, E proto.Message] struct {
 	ID    string
 	Now   time.Time // moves only forward, by whoever tells the story
 	State S
+	Roles []optionsv1.Role // what whoever asks may be
 
 	behavior entity.Behavior[S, E]
 	folded   S                          // all events so far, each from its bytes
@@ -154,7 +155,7 @@ func (a *Actor[S, E]) List(name string) []proto.Message { return a.lists[name] }
 // env is what the next decision may know.
 func (a *Actor[S, E]) env(subject string) entity.Env {
 	a.fresh++
-	return entity.Env{Now: a.Now, ID: a.ID, Subject: subject, Fresh: "fresh-" + strconv.Itoa(a.fresh)}
+	return entity.Env{Now: a.Now, ID: a.ID, Subject: subject, Fresh: "fresh-" + strconv.Itoa(a.fresh), Real: a.Now, Roles: a.Roles, Secret: "secret-" + strconv.Itoa(a.fresh)}
 }
 
 // step has something decided, folds it, and holds the kind to the invariants.

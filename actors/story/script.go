@@ -13,6 +13,7 @@ import (
 
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/messages"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -29,7 +30,7 @@ import (
 //	advance 3h                     time passes
 //	view, list transactions        what there is to see
 //
-// Any of them may say at=2h, since the beginning, and quietly, to print nothing
+// What a person asks may say roles=(cloud-user). Any of them may say at=2h, since the beginning, and quietly, to print nothing
 // of what another story shows. What is printed is what is new: events, the answer, list items, messages, tasks that come (+) and go (-),
 // the wake-up, and what of the view has changed.
 func Run[S, E proto.Message](t *testing.T, kind string, b entity.Behavior[S, E]) {
@@ -113,9 +114,30 @@ func (p *player[S, E]) ask(t *testing.T, d *datadriven.TestData) Outcome[E] {
 		subject = p.actor.ID
 	}
 	d.MaybeScanArgs(t, "subject", &subject)
+	p.actor.Roles = roles(t, d)
 	req := m.Request()
 	parse(t, d, req)
 	return p.actor.Ask(subject, req)
+}
+
+// roles returns what whoever asks may be: roles=(cloud-user,cloud-provider).
+func roles(t *testing.T, d *datadriven.TestData) []optionsv1.Role {
+	t.Helper()
+	for _, arg := range d.CmdArgs {
+		if arg.Key != "roles" {
+			continue
+		}
+		all := make([]optionsv1.Role, len(arg.Vals))
+		for i, v := range arg.Vals {
+			n, ok := optionsv1.Role_value["ROLE_"+strings.ToUpper(strings.ReplaceAll(v, "-", "_"))]
+			if !ok {
+				d.Fatalf(t, "there is no role %s", v)
+			}
+			all[i] = optionsv1.Role(n)
+		}
+		return all
+	}
+	return nil
 }
 
 // method finds a method of the kind by its name on the wire without its path,

@@ -78,6 +78,16 @@ func (user) Apply(s *state, e *event) {
 		applyEnded(s, ev.TransferEnded)
 	case *journalv1.UserEvent_TransferReceived:
 		applyReceived(s, ev.TransferReceived)
+	case *journalv1.UserEvent_Registered:
+		s.UserId = ev.Registered.GetUserId()
+	case *journalv1.UserEvent_SessionRegistered:
+		applySession(s, ev.SessionRegistered)
+	case *journalv1.UserEvent_SignedOut:
+		applySignOut(s, ev.SignedOut)
+	case *journalv1.UserEvent_Suspended:
+		s.Suspension = proto.CloneOf(ev.Suspended.GetSuspension())
+	case *journalv1.UserEvent_Reinstated:
+		s.Suspension = nil
 	}
 }
 

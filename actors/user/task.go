@@ -10,10 +10,10 @@ import (
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 )
 
-// Tasks sends transfers on, and tells deployments that lack credit that there is
+// Tasks sends transfers on, has sessions end that are to, and tells deployments that lack credit that there is
 // enough again. That is a hint: the deployment settles anew, and that ends the wish.
 func (user) Tasks(userID string, s *state) []entity.Task {
-	tasks := transferTasks(userID, s)
+	tasks := append(transferTasks(userID, s), closings(userID, s)...)
 	available := ledger.Available(s.GetBook(), credit)
 	for id, d := range s.GetDeployments() {
 		if short := missing(s, id, d); short > 0 && available >= short && needsCredit(d.GetState()) {
@@ -32,10 +32,13 @@ func (user) Tasks(userID string, s *state) []entity.Task {
 	return tasks
 }
 
-// TaskDone ends transfers. What a hint leads to comes as a statement.
+// TaskDone ends transfers. What else is asked leads to a statement.
 func (user) TaskDone(s *state, done entity.Done, env entity.Env) []*event {
-	if do, ok := done.Task.Do.(*taskv1.ReceiveCreditRequest); ok {
+	switch do := done.Task.Do.(type) {
+	case *taskv1.ReceiveCreditRequest:
 		return stamp(env, transferEnded(s, do, done, env))
+	case *taskv1.CloseSessionRequest:
+		return stamp(env, closed(s, do, done, env))
 	}
 	return nil
 }

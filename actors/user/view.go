@@ -58,7 +58,8 @@ func runOut(s *state, r runway) time.Time {
 }
 
 // Announce writes the lists: what moved the credit, and what the user was told.
-func (user) Announce(_ string, s *state, e *event) entity.Announcement {
+// Gateways hear who may not come in any more.
+func (user) Announce(id string, s *state, e *event) entity.Announcement {
 	switch ev := e.GetEvent().(type) {
 	case *journalv1.UserEvent_CreditGranted:
 		return transaction(&marketplacev1.Transaction{
@@ -83,6 +84,8 @@ func (user) Announce(_ string, s *state, e *event) entity.Announcement {
 		if ev.TransferEnded.GetBooked() {
 			return transfer(s, e, ev.TransferEnded.GetTransfer(), marketplacev1.TransactionType_TRANSACTION_TYPE_TRANSFER_OUT, -1)
 		}
+	case *journalv1.UserEvent_SignedOut, *journalv1.UserEvent_Suspended:
+		return entity.Announcement{Out: accessChanged(e, id)}
 	case *journalv1.UserEvent_RunwayTold:
 		return entity.Announcement{Items: []entity.Item{{List: "notifications", Message: warning(s, e, ev.RunwayTold)}}}
 	}

@@ -14,6 +14,7 @@ func limits(c configs.Gateway) gateway.Limits {
 		FrameBytes: int(c.MaxFrameBytes), InFlight: c.InFlight, Subscriptions: c.Subscriptions, Rate: c.Rate, Burst: c.Burst, QueueBytes: int(c.QueueBytes),
 		OpenWithin: c.OpenWithin, PingAfter: c.PingAfter, PongWithin: c.PongWithin, MessageWithin: c.MessageWithin,
 		ExpiryNotice: c.ExpiryNotice, ExpiryGrace: c.ExpiryGrace,
+		Connections: c.Connections, PerAddress: c.PerAddress, PerUser: c.PerUser, HandshakeRate: c.HandshakeRate, HandshakeBurst: c.HandshakeBurst,
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
 	"github.com/threefoldtech/cloud-marketplace/integrations/grid"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/messages"
 )
 
 // Addresses are where a running server is reached.
@@ -46,11 +48,15 @@ type Main struct {
 	system    *actors.System
 	gateway   *gateway.Gateway
 	verifier  *identity.Verifier
+	accounts  *identity.Accounts
+	login     *identity.Login // nil: browsers cannot sign in here
 	watcher   *grid.Watcher
 	quit      context.CancelFunc // ends the watching of the grid
 	servers   []*http.Server
-	done      sync.WaitGroup
-	failed    chan error
+
+	certificate *tls.Certificate // of the API; nil: a proxy encrypts, or nobody
+	done        sync.WaitGroup
+	failed      chan error
 }
 
 const (
@@ -95,6 +101,13 @@ func (m *Main) start(ctx context.Context) error {
 		return err
 	}
 	m.clock = domain
+	if c.Gateway.TLSCertFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.Gateway.TLSCertFile, c.Gateway.TLSKeyFile)
+		if err != nil {
+			return fmt.Errorf("read the certificate of the API: %w", err)
+		}
+		m.certificate = &pair
+	}
 	api, err := listen(ctx, c.Listen.API)
 	if err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
@@ -107,12 +120,13 @@ func (m *Main) start(ctx context.Context) error {
 		m.world.serve(m)
 		addresses.Issuer, addresses.GridProxy = m.world.issuerURL, m.world.proxyURL
 	}
+	if err := m.newIdentity(ctx, addresses.API); err != nil {
+		return errors.Join(err, api.Close())
+	}
 	if err := m.startActors(ctx, domain); err != nil {
 		return errors.Join(err, api.Close())
 	}
-	if err := m.startGateway(ctx, api); err != nil {
-		return errors.Join(err, api.Close())
-	}
+	m.startGateway(api)
 	if addresses.Admin, err = m.startAdmin(ctx); err != nil {
 		return err
 	}
@@ -143,7 +157,8 @@ func (m *Main) domain() (clock.Clock, error) {
 func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	c := m.Config
 	m.gateway = gateway.New(gateway.Config{
-		Limits: limits(c.Gateway), Verify: m.verify, Log: m.Log, Origins: c.Gateway.Origins, Hosts: c.Gateway.Hosts,
+		Limits: limits(c.Gateway), Identify: m.identify, Cookie: m.cookie, Log: m.Log,
+		Origins: c.Gateway.Origins, Hosts: c.Gateway.Hosts, Proxies: prefixes(c.Gateway.Proxies),
 	})
 	executors, err := m.executors()
 	if err != nil {
@@ -165,6 +180,12 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 		return err
 	}
 	m.system = system
+	m.accounts.Actors = system
+	changes, err := system.Follow(context.WithoutCancel(ctx), messages.TopicAccess)
+	if err != nil {
+		return err
+	}
+	m.done.Go(func() { m.gateway.Follow(changes, actors.Missed) })
 	watching, quit := context.WithCancel(context.WithoutCancel(ctx))
 	m.quit = quit
 	m.watcher = m.newWatcher(domain)
@@ -173,20 +194,31 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	return nil
 }
 
-func (m *Main) startGateway(ctx context.Context, api net.Listener) error {
-	var err error
-	if m.verifier, err = m.newVerifier(ctx); err != nil {
-		return err
-	}
-	m.gateway.Start(m.system) //nolint:contextcheck // the gateway lives longer than the start does
+func (m *Main) startGateway(api net.Listener) {
+	m.gateway.Start(m.system)
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", m.gateway.WebSocket())
 	mux.Handle("/api/", m.gateway.HTTP())
+	mux.Handle("GET /api/session/get", m.gateway.SessionHTTP())
+	mux.Handle("GET /auth/session", m.gateway.SessionHTTP())
+	if m.login != nil {
+		mux.Handle("/auth/", m.login.Handler())
+	}
 	mux.HandleFunc("GET /api/methods", describe)
-	mux.HandleFunc("GET /healthz", m.healthy)
-	mux.HandleFunc("GET /readyz", m.ready)
-	m.serve(api, mux)
-	return nil
+	all := http.NewServeMux() // health is for balancers, who know no host name
+	all.Handle("/", m.gateway.Guard(mux))
+	all.HandleFunc("GET /healthz", m.healthy)
+	all.HandleFunc("GET /readyz", m.ready)
+	m.serve(m.encrypted(api), all)
+}
+
+// encrypted returns a listener that speaks TLS, if the configuration wants it.
+// WebSockets need HTTP/1.1, so nothing newer is offered.
+func (m *Main) encrypted(l net.Listener) net.Listener {
+	if m.certificate == nil {
+		return l
+	}
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: []tls.Certificate{*m.certificate}})
 }
 
 // serve answers on a listener until the server stops.

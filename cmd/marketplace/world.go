@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,10 +14,9 @@ import (
 
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/configs"
-	"github.com/threefoldtech/cloud-marketplace/gateway"
-	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
 	"github.com/threefoldtech/cloud-marketplace/integrations/grid"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	"github.com/threefoldtech/cloud-marketplace/sandbox/gridproxy"
 	"github.com/threefoldtech/cloud-marketplace/sandbox/issuer"
 )
@@ -24,6 +24,7 @@ import (
 // world is the outside, played on loopback.
 type world struct {
 	issuerURL, proxyURL string
+	secret              string // of the marketplace at the issuer
 	listeners           []net.Listener
 	handlers            []http.Handler
 }
@@ -39,11 +40,11 @@ func openWorld(ctx context.Context, c configs.Config, api string, log *slog.Logg
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen for the sandbox's grid-proxy: %w", err), at.Close())
 	}
-	w := &world{issuerURL: "http://" + at.Addr().String() + "/", proxyURL: "http://" + proxyAt.Addr().String(), listeners: []net.Listener{at, proxyAt}}
+	w := &world{secret: rand.Text(), issuerURL: "http://" + at.Addr().String() + "/", proxyURL: "http://" + proxyAt.Addr().String(), listeners: []net.Listener{at, proxyAt}}
 	people, err := issuer.New(issuer.Config{
 		URL: w.issuerURL, Audience: c.Auth.Audience, RolesClaim: c.Auth.RolesClaim, KeyFile: filepath.Join(c.Data, "sandbox-issuer.pem"),
 		Environment: c.Environment, AccessTTL: c.World.TokenTTL, Log: log,
-		Clients: []issuer.Client{{ID: "marketplace", Redirects: []string{"http://" + api + "/auth/callback"}}},
+		Clients: []issuer.Client{{ID: sandboxClient, Secret: w.secret, Redirects: []string{"http://" + api + "/auth/callback", "http://localhost" + portOf(api) + "/auth/callback"}}},
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.close())
@@ -71,22 +72,6 @@ func (w *world) serve(m *Main) {
 	}
 }
 
-// newVerifier returns what checks access tokens: those of the sandbox's issuer,
-// unless another is configured.
-func (m *Main) newVerifier(ctx context.Context) (*identity.Verifier, error) {
-	a := m.Config.Auth
-	if a.Issuer == "" && m.world != nil {
-		a.Issuer = m.world.issuerURL
-	}
-	return identity.New(ctx, identity.Config{Issuer: a.Issuer, Audience: a.Audience, RolesClaim: a.RolesClaim, JWKSURL: a.JWKSURL, Log: m.Log})
-}
-
-// verify says who a token stands for.
-func (m *Main) verify(token string) (gateway.Principal, error) {
-	p, err := m.verifier.Verify(token)
-	return gateway.Principal{Subject: p.Subject, Roles: p.Roles, Expires: p.Expires}, err
-}
-
 // newWatcher returns what follows the grid's nodes.
 func (m *Main) newWatcher(domain clock.Clock) *grid.Watcher {
 	url := m.Config.Grid.ProxyURL
@@ -107,6 +92,9 @@ func (m *Main) executors() (map[protoreflect.FullName]entity.Executor, error) {
 	all := map[protoreflect.FullName]entity.Executor{}
 	for name, execute := range (&grid.Rehearsal{StepDelay: m.Config.World.StepDelay}).Executors() {
 		all[name] = execute
+	}
+	if m.login != nil {
+		all[(&taskv1.RenewGrant{}).ProtoReflect().Descriptor().FullName()] = m.login.Renew
 	}
 	return all, nil
 }

@@ -126,6 +126,7 @@ func printMethods(methods []*method) ([]byte, error) {
 		row("Session", "true", m.session)
 		row("Stream", optionsGoAlias+".Stream_"+m.rule.stream, m.streams())
 		row("List", quote(m.rule.list), m.rule.list != "")
+		row("Recent", "true", m.rule.recent)
 		row("Request", "func() proto.Message { return new("+goName(m.rpc.Input, imports)+") }", true)
 		row("Response", "func() proto.Message { return new("+goName(m.rpc.Output, imports)+") }", true)
 		rows.WriteString("\t},\n")

@@ -22,6 +22,7 @@ type methodRule struct {
 	roles        []string // names of enum values
 	key, keyName string   // the set field of the oneof and, if that is a string, its value
 	creates      bool
+	recent       bool
 	stream       string // name of an enum value
 	list         string
 }
@@ -48,7 +49,7 @@ func (s *schema) methodRule(d protoreflect.Descriptor) (methodRule, error) {
 	m := v.Message()
 	r := methodRule{
 		name: text(m, "name"), actor: text(m, "actor"), roles: enums(m, "roles"),
-		creates: flag(m, "creates"), stream: enum(m, "stream"), list: text(m, "list"),
+		creates: flag(m, "creates"), recent: flag(m, "recent"), stream: enum(m, "stream"), list: text(m, "list"),
 	}
 	if key := m.WhichOneof(m.Descriptor().Oneofs().ByName("key")); key != nil {
 		r.key = string(key.Name())

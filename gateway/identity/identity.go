@@ -39,7 +39,10 @@ type Principal struct {
 	Subject  string           // a possible id of an actor
 	Roles    []optionsv1.Role // each once, in the token's order
 	Expires  time.Time
-	IssuedAt time.Time
+	IssuedAt time.Time // zero: nobody has shown who they are lately, as with an API key
+
+	SessionID string    // the session or API key that lets the person in; empty: a token does
+	Renewable time.Time // until when the session can be renewed; zero: it cannot
 }
 
 // Config configures a Verifier.
@@ -76,7 +79,7 @@ func New(ctx context.Context, c Config) (*Verifier, error) {
 		return nil, errors.New("verify access tokens: the URL of the keys is none")
 	}
 	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		c.HTTPClient = plainClient()
 	}
 	if c.Clock == nil {
 		c.Clock = clock.Real{}
@@ -105,4 +108,9 @@ func (v *Verifier) Ready() bool { return len(v.keys.all()) > 0 }
 func (v *Verifier) Close() {
 	v.stop()
 	v.done.Wait()
+}
+
+// plainClient returns a client that goes nowhere but where it is sent.
+func plainClient() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

@@ -55,7 +55,7 @@ var layers = []layer{
 	{kinds, []string{"messages/...", "actors/entity", "actors/ledger", "actors/price", "actors/capacity"}, []string{protobuf}},
 
 	{"gateway/identity", []string{"messages/...", "internal/..."}, []string{
-		"github.com/MicahParks/keyfunc/...", "github.com/golang-jwt/jwt/...", "github.com/coreos/go-oidc/...", "golang.org/x/oauth2/...",
+		"github.com/MicahParks/keyfunc/...", "github.com/golang-jwt/jwt/...", "github.com/coreos/go-oidc/...", "golang.org/x/oauth2/...", protobuf,
 	}},
 	{"gateway/...", []string{"messages/...", "internal/...", "gateway/..."}, []string{websocket, watermillMsg, protobuf, rpcTypes}},
 	// An integration may use the SDK of what it integrates.

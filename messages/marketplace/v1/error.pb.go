@@ -53,6 +53,12 @@ const (
 	ErrorReason_ERROR_REASON_ROLE_REQUIRED ErrorReason = 113
 	// A command over HTTP came from a page of another site.
 	ErrorReason_ERROR_REASON_ORIGIN_REFUSED ErrorReason = 114
+	// An operator has suspended the account; the message says why.
+	ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED ErrorReason = 115
+	// The method needs a token that was issued in the last 15 minutes: sign in again.
+	ErrorReason_ERROR_REASON_TOKEN_TOO_OLD ErrorReason = 116
+	// The request is for a host name that is not served here.
+	ErrorReason_ERROR_REASON_HOST_REFUSED ErrorReason = 117
 	// Too many requests; the details say when to come back.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 120
 	// The connection holds as many subscriptions as it may.
@@ -69,6 +75,8 @@ const (
 	ErrorReason_ERROR_REASON_BROADCAST_NOT_FOUND ErrorReason = 203
 	// There is no such subscription on this connection.
 	ErrorReason_ERROR_REASON_NOT_FOUND ErrorReason = 204
+	// There is no such session or API key, or it is not the caller's.
+	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 205
 	// What is asked cannot be done in the present state; the details name it.
 	ErrorReason_ERROR_REASON_WRONG_STATE ErrorReason = 210
 	// The account has reached a bound that the details name.
@@ -114,6 +122,9 @@ var (
 		112: "ERROR_REASON_TOKEN_EXPIRED",
 		113: "ERROR_REASON_ROLE_REQUIRED",
 		114: "ERROR_REASON_ORIGIN_REFUSED",
+		115: "ERROR_REASON_ACCOUNT_SUSPENDED",
+		116: "ERROR_REASON_TOKEN_TOO_OLD",
+		117: "ERROR_REASON_HOST_REFUSED",
 		120: "ERROR_REASON_RATE_LIMITED",
 		121: "ERROR_REASON_TOO_MANY_SUBSCRIPTIONS",
 		122: "ERROR_REASON_TOO_LARGE",
@@ -122,6 +133,7 @@ var (
 		202: "ERROR_REASON_NODE_NOT_FOUND",
 		203: "ERROR_REASON_BROADCAST_NOT_FOUND",
 		204: "ERROR_REASON_NOT_FOUND",
+		205: "ERROR_REASON_SESSION_NOT_FOUND",
 		210: "ERROR_REASON_WRONG_STATE",
 		211: "ERROR_REASON_LIMIT_REACHED",
 		300: "ERROR_REASON_INSUFFICIENT_BALANCE",
@@ -150,6 +162,9 @@ var (
 		"ERROR_REASON_TOKEN_EXPIRED":          112,
 		"ERROR_REASON_ROLE_REQUIRED":          113,
 		"ERROR_REASON_ORIGIN_REFUSED":         114,
+		"ERROR_REASON_ACCOUNT_SUSPENDED":      115,
+		"ERROR_REASON_TOKEN_TOO_OLD":          116,
+		"ERROR_REASON_HOST_REFUSED":           117,
 		"ERROR_REASON_RATE_LIMITED":           120,
 		"ERROR_REASON_TOO_MANY_SUBSCRIPTIONS": 121,
 		"ERROR_REASON_TOO_LARGE":              122,
@@ -158,6 +173,7 @@ var (
 		"ERROR_REASON_NODE_NOT_FOUND":         202,
 		"ERROR_REASON_BROADCAST_NOT_FOUND":    203,
 		"ERROR_REASON_NOT_FOUND":              204,
+		"ERROR_REASON_SESSION_NOT_FOUND":      205,
 		"ERROR_REASON_WRONG_STATE":            210,
 		"ERROR_REASON_LIMIT_REACHED":          211,
 		"ERROR_REASON_INSUFFICIENT_BALANCE":   300,
@@ -206,7 +222,7 @@ var File_marketplace_v1_error_proto protoreflect.FileDescriptor
 
 const file_marketplace_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1amarketplace/v1/error.proto\x12\x0emarketplace.v1\x1a\x15google/rpc/code.proto\x1a$marketplace/options/v1/options.proto*\xfa\v\n" +
+	"\x1amarketplace/v1/error.proto\x12\x0emarketplace.v1\x1a\x15google/rpc/code.proto\x1a$marketplace/options/v1/options.proto*\xae\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12-\n" +
 	"\x1eERROR_REASON_MALFORMED_REQUEST\x10d\x1a\t\xa2\xbb\x18\x05\b\x03\x10\x90\x03\x12)\n" +
@@ -219,7 +235,10 @@ const file_marketplace_v1_error_proto_rawDesc = "" +
 	"\x1aERROR_REASON_TOKEN_INVALID\x10o\x1a\t\xa2\xbb\x18\x05\b\x10\x10\x91\x03\x12)\n" +
 	"\x1aERROR_REASON_TOKEN_EXPIRED\x10p\x1a\t\xa2\xbb\x18\x05\b\x10\x10\x91\x03\x12)\n" +
 	"\x1aERROR_REASON_ROLE_REQUIRED\x10q\x1a\t\xa2\xbb\x18\x05\b\a\x10\x93\x03\x12*\n" +
-	"\x1bERROR_REASON_ORIGIN_REFUSED\x10r\x1a\t\xa2\xbb\x18\x05\b\a\x10\x93\x03\x12*\n" +
+	"\x1bERROR_REASON_ORIGIN_REFUSED\x10r\x1a\t\xa2\xbb\x18\x05\b\a\x10\x93\x03\x12-\n" +
+	"\x1eERROR_REASON_ACCOUNT_SUSPENDED\x10s\x1a\t\xa2\xbb\x18\x05\b\a\x10\x93\x03\x12)\n" +
+	"\x1aERROR_REASON_TOKEN_TOO_OLD\x10t\x1a\t\xa2\xbb\x18\x05\b\x10\x10\x91\x03\x12(\n" +
+	"\x19ERROR_REASON_HOST_REFUSED\x10u\x1a\t\xa2\xbb\x18\x05\b\a\x10\xa5\x03\x12*\n" +
 	"\x19ERROR_REASON_RATE_LIMITED\x10x\x1a\v\xa2\xbb\x18\a\b\b\x10\xad\x03\x18\x01\x122\n" +
 	"#ERROR_REASON_TOO_MANY_SUBSCRIPTIONS\x10y\x1a\t\xa2\xbb\x18\x05\b\b\x10\xad\x03\x12%\n" +
 	"\x16ERROR_REASON_TOO_LARGE\x10z\x1a\t\xa2\xbb\x18\x05\b\b\x10\x9d\x03\x12.\n" +
@@ -227,7 +246,8 @@ const file_marketplace_v1_error_proto_rawDesc = "" +
 	"!ERROR_REASON_DEPLOYMENT_NOT_FOUND\x10\xc9\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12+\n" +
 	"\x1bERROR_REASON_NODE_NOT_FOUND\x10\xca\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x120\n" +
 	" ERROR_REASON_BROADCAST_NOT_FOUND\x10\xcb\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12&\n" +
-	"\x16ERROR_REASON_NOT_FOUND\x10\xcc\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12(\n" +
+	"\x16ERROR_REASON_NOT_FOUND\x10\xcc\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12.\n" +
+	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10\xcd\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12(\n" +
 	"\x18ERROR_REASON_WRONG_STATE\x10\xd2\x01\x1a\t\xa2\xbb\x18\x05\b\t\x10\x99\x03\x12*\n" +
 	"\x1aERROR_REASON_LIMIT_REACHED\x10\xd3\x01\x1a\t\xa2\xbb\x18\x05\b\t\x10\x99\x03\x121\n" +
 	"!ERROR_REASON_INSUFFICIENT_BALANCE\x10\xac\x02\x1a\t\xa2\xbb\x18\x05\b\t\x10\x92\x03\x12*\n" +

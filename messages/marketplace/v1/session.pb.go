@@ -24,6 +24,536 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SessionType is what lets one in.
+type SessionType int32
+
+const (
+	// Never sent.
+	SessionType_SESSION_TYPE_UNSPECIFIED SessionType = 0
+	// A browser that has signed in; it shows a cookie.
+	SessionType_SESSION_TYPE_BROWSER SessionType = 1
+	// A key for a program.
+	SessionType_SESSION_TYPE_API_KEY SessionType = 2
+)
+
+// Enum value maps for SessionType.
+var (
+	SessionType_name = map[int32]string{
+		0: "SESSION_TYPE_UNSPECIFIED",
+		1: "SESSION_TYPE_BROWSER",
+		2: "SESSION_TYPE_API_KEY",
+	}
+	SessionType_value = map[string]int32{
+		"SESSION_TYPE_UNSPECIFIED": 0,
+		"SESSION_TYPE_BROWSER":     1,
+		"SESSION_TYPE_API_KEY":     2,
+	}
+)
+
+func (x SessionType) Enum() *SessionType {
+	p := new(SessionType)
+	*p = x
+	return p
+}
+
+func (x SessionType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SessionType) Descriptor() protoreflect.EnumDescriptor {
+	return file_marketplace_v1_session_proto_enumTypes[0].Descriptor()
+}
+
+func (SessionType) Type() protoreflect.EnumType {
+	return &file_marketplace_v1_session_proto_enumTypes[0]
+}
+
+func (x SessionType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SessionType.Descriptor instead.
+func (SessionType) EnumDescriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{0}
+}
+
+// SessionSummary is one line of what lets a person in.
+type SessionSummary struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the session or key.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// What it is.
+	Type SessionType `protobuf:"varint,2,opt,name=type,proto3,enum=marketplace.v1.SessionType" json:"type,omitempty"`
+	// What the person calls the key, or what the browser calls itself.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// What it may be.
+	Roles []v1.Role `protobuf:"varint,4,rep,packed,name=roles,proto3,enum=marketplace.options.v1.Role" json:"roles,omitempty"`
+	// When it began.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it ends.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When its tokens were last renewed, of a session: it was used not long after.
+	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionSummary) Reset() {
+	*x = SessionSummary{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionSummary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionSummary) ProtoMessage() {}
+
+func (x *SessionSummary) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionSummary.ProtoReflect.Descriptor instead.
+func (*SessionSummary) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SessionSummary) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *SessionSummary) GetType() SessionType {
+	if x != nil {
+		return x.Type
+	}
+	return SessionType_SESSION_TYPE_UNSPECIFIED
+}
+
+func (x *SessionSummary) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SessionSummary) GetRoles() []v1.Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *SessionSummary) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *SessionSummary) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *SessionSummary) GetRenewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewTime
+	}
+	return nil
+}
+
+// CreateApiKeyRequest says what the key is for.
+type CreateApiKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the person calls it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// What the key may be: some of what the caller is, and never an operator.
+	Roles []v1.Role `protobuf:"varint,2,rep,packed,name=roles,proto3,enum=marketplace.options.v1.Role" json:"roles,omitempty"`
+	// When it ends: from a minute to a year ahead.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateApiKeyRequest) Reset() {
+	*x = CreateApiKeyRequest{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateApiKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateApiKeyRequest) ProtoMessage() {}
+
+func (x *CreateApiKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateApiKeyRequest.ProtoReflect.Descriptor instead.
+func (*CreateApiKeyRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateApiKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateApiKeyRequest) GetRoles() []v1.Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// CreateApiKeyResponse holds the key.
+type CreateApiKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the key, in lists.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The key itself, for the Authorization header: Bearer and the key. Keep it: nobody else does.
+	ApiKey        string `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateApiKeyResponse) Reset() {
+	*x = CreateApiKeyResponse{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateApiKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateApiKeyResponse) ProtoMessage() {}
+
+func (x *CreateApiKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateApiKeyResponse.ProtoReflect.Descriptor instead.
+func (*CreateApiKeyResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CreateApiKeyResponse) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *CreateApiKeyResponse) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
+	}
+	return ""
+}
+
+// EndSessionRequest names what is to end.
+type EndSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session or key.
+	SessionId     string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionRequest) Reset() {
+	*x = EndSessionRequest{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionRequest) ProtoMessage() {}
+
+func (x *EndSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionRequest.ProtoReflect.Descriptor instead.
+func (*EndSessionRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EndSessionRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+// EndSessionResponse says that it has ended.
+type EndSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionResponse) Reset() {
+	*x = EndSessionResponse{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionResponse) ProtoMessage() {}
+
+func (x *EndSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionResponse.ProtoReflect.Descriptor instead.
+func (*EndSessionResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{4}
+}
+
+// ListSessionsRequest asks for the caller's sessions and keys.
+type ListSessionsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{5}
+}
+
+// ListSessionsResponse holds the caller's sessions and keys.
+type ListSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions and keys, the newest first.
+	Sessions      []*SessionSummary `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*SessionSummary {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// EndSessionsRequest signs out everywhere.
+type EndSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// API keys end, too.
+	IncludeApiKeys bool `protobuf:"varint,1,opt,name=include_api_keys,json=includeApiKeys,proto3" json:"include_api_keys,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *EndSessionsRequest) Reset() {
+	*x = EndSessionsRequest{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionsRequest) ProtoMessage() {}
+
+func (x *EndSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionsRequest.ProtoReflect.Descriptor instead.
+func (*EndSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *EndSessionsRequest) GetIncludeApiKeys() bool {
+	if x != nil {
+		return x.IncludeApiKeys
+	}
+	return false
+}
+
+// EndSessionsResponse says from when on tokens are taken.
+type EndSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens that were issued before are refused.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndSessionsResponse) Reset() {
+	*x = EndSessionsResponse{}
+	mi := &file_marketplace_v1_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndSessionsResponse) ProtoMessage() {}
+
+func (x *EndSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndSessionsResponse.ProtoReflect.Descriptor instead.
+func (*EndSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *EndSessionsResponse) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
 // Session is who is signed in on a connection.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -34,14 +564,16 @@ type Session struct {
 	// When the token ends; the connection is closed 25 seconds later.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The server's clock; command ids are made from it.
-	ServerTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	ServerTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=server_time,json=serverTime,proto3" json:"server_time,omitempty"`
+	// The session or API key that lets the connection in; empty when a token of the issuer does.
+	SessionId     string `protobuf:"bytes,5,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[0]
+	mi := &file_marketplace_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -53,7 +585,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[0]
+	mi := &file_marketplace_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -66,7 +598,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{0}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Session) GetSubject() string {
@@ -97,6 +629,13 @@ func (x *Session) GetServerTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Session) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
 // OpenSessionRequest brings an access token.
 type OpenSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -108,7 +647,7 @@ type OpenSessionRequest struct {
 
 func (x *OpenSessionRequest) Reset() {
 	*x = OpenSessionRequest{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[1]
+	mi := &file_marketplace_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -120,7 +659,7 @@ func (x *OpenSessionRequest) String() string {
 func (*OpenSessionRequest) ProtoMessage() {}
 
 func (x *OpenSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[1]
+	mi := &file_marketplace_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -133,7 +672,7 @@ func (x *OpenSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSessionRequest.ProtoReflect.Descriptor instead.
 func (*OpenSessionRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OpenSessionRequest) GetAccessToken() string {
@@ -154,7 +693,7 @@ type OpenSessionResponse struct {
 
 func (x *OpenSessionResponse) Reset() {
 	*x = OpenSessionResponse{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[2]
+	mi := &file_marketplace_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +705,7 @@ func (x *OpenSessionResponse) String() string {
 func (*OpenSessionResponse) ProtoMessage() {}
 
 func (x *OpenSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[2]
+	mi := &file_marketplace_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +718,7 @@ func (x *OpenSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenSessionResponse.ProtoReflect.Descriptor instead.
 func (*OpenSessionResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *OpenSessionResponse) GetSession() *Session {
@@ -200,7 +739,7 @@ type RefreshSessionRequest struct {
 
 func (x *RefreshSessionRequest) Reset() {
 	*x = RefreshSessionRequest{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[3]
+	mi := &file_marketplace_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +751,7 @@ func (x *RefreshSessionRequest) String() string {
 func (*RefreshSessionRequest) ProtoMessage() {}
 
 func (x *RefreshSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[3]
+	mi := &file_marketplace_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +764,7 @@ func (x *RefreshSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshSessionRequest.ProtoReflect.Descriptor instead.
 func (*RefreshSessionRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RefreshSessionRequest) GetAccessToken() string {
@@ -246,7 +785,7 @@ type RefreshSessionResponse struct {
 
 func (x *RefreshSessionResponse) Reset() {
 	*x = RefreshSessionResponse{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[4]
+	mi := &file_marketplace_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +797,7 @@ func (x *RefreshSessionResponse) String() string {
 func (*RefreshSessionResponse) ProtoMessage() {}
 
 func (x *RefreshSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[4]
+	mi := &file_marketplace_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +810,7 @@ func (x *RefreshSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshSessionResponse.ProtoReflect.Descriptor instead.
 func (*RefreshSessionResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RefreshSessionResponse) GetSession() *Session {
@@ -290,7 +829,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[5]
+	mi := &file_marketplace_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +841,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[5]
+	mi := &file_marketplace_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +854,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 // GetSessionResponse says who is signed in.
@@ -329,7 +868,7 @@ type GetSessionResponse struct {
 
 func (x *GetSessionResponse) Reset() {
 	*x = GetSessionResponse{}
-	mi := &file_marketplace_v1_session_proto_msgTypes[6]
+	mi := &file_marketplace_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +880,7 @@ func (x *GetSessionResponse) String() string {
 func (*GetSessionResponse) ProtoMessage() {}
 
 func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_session_proto_msgTypes[6]
+	mi := &file_marketplace_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +893,7 @@ func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetSessionResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_marketplace_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetSessionResponse) GetSession() *Session {
@@ -368,14 +907,49 @@ var File_marketplace_v1_session_proto protoreflect.FileDescriptor
 
 const file_marketplace_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1cmarketplace/v1/session.proto\x12\x0emarketplace.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\"\xd1\x01\n" +
+	"\x1cmarketplace/v1/session.proto\x12\x0emarketplace.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\"\xdd\x02\n" +
+	"\x0eSessionSummary\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12/\n" +
+	"\x04type\x18\x02 \x01(\x0e2\x1b.marketplace.v1.SessionTypeR\x04type\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x122\n" +
+	"\x05roles\x18\x04 \x03(\x0e2\x1c.marketplace.options.v1.RoleR\x05roles\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12;\n" +
+	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x129\n" +
+	"\n" +
+	"renew_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\trenewTime\"\xc4\x01\n" +
+	"\x13CreateApiKeyRequest\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\x12I\n" +
+	"\x05roles\x18\x02 \x03(\x0e2\x1c.marketplace.options.v1.RoleB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\x02\x18\x01\"\a\x82\x01\x04\x18\x01\x18\x02R\x05roles\x12C\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"expireTime\"T\n" +
+	"\x14CreateApiKeyResponse\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1d\n" +
+	"\aapi_key\x18\x02 \x01(\tB\x04\xa0\xbb\x18\x01R\x06apiKey\">\n" +
+	"\x11EndSessionRequest\x12)\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\tsessionId\"\x14\n" +
+	"\x12EndSessionResponse\"\x15\n" +
+	"\x13ListSessionsRequest\"R\n" +
+	"\x14ListSessionsResponse\x12:\n" +
+	"\bsessions\x18\x01 \x03(\v2\x1e.marketplace.v1.SessionSummaryR\bsessions\">\n" +
+	"\x12EndSessionsRequest\x12(\n" +
+	"\x10include_api_keys\x18\x01 \x01(\bR\x0eincludeApiKeys\"Y\n" +
+	"\x13EndSessionsResponse\x12B\n" +
+	"\x0fnot_before_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\"\xf0\x01\n" +
 	"\aSession\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x122\n" +
 	"\x05roles\x18\x02 \x03(\x0e2\x1c.marketplace.options.v1.RoleR\x05roles\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12;\n" +
 	"\vserver_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"serverTime\"C\n" +
+	"serverTime\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x05 \x01(\tR\tsessionId\"C\n" +
 	"\x12OpenSessionRequest\x12-\n" +
 	"\faccess_token\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80@R\vaccessToken\"H\n" +
@@ -388,7 +962,11 @@ const file_marketplace_v1_session_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\v2\x17.marketplace.v1.SessionR\asession\"\x13\n" +
 	"\x11GetSessionRequest\"G\n" +
 	"\x12GetSessionResponse\x121\n" +
-	"\asession\x18\x01 \x01(\v2\x17.marketplace.v1.SessionR\asession2\xdd\x02\n" +
+	"\asession\x18\x01 \x01(\v2\x17.marketplace.v1.SessionR\asession*_\n" +
+	"\vSessionType\x12\x1c\n" +
+	"\x18SESSION_TYPE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SESSION_TYPE_BROWSER\x10\x01\x12\x18\n" +
+	"\x14SESSION_TYPE_API_KEY\x10\x022\xdd\x02\n" +
 	"\x0eSessionService\x12b\n" +
 	"\vOpenSession\x12\".marketplace.v1.OpenSessionRequest\x1a#.marketplace.v1.OpenSessionResponse\"\n" +
 	"\xa2\xbb\x18\x06\n" +
@@ -398,7 +976,22 @@ const file_marketplace_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"GetSession\x12!.marketplace.v1.GetSessionRequest\x1a\".marketplace.v1.GetSessionResponse\"\f\xa2\xbb\x18\x05\n" +
 	"\x03get\x90\x02\x01\x1a\x14\xa2\xbb\x18\x10\n" +
-	"\asession\x12\x03\x01\x02\x03(\x01BRZPgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/v1;marketplacev1b\x06proto3"
+	"\asession\x12\x03\x01\x02\x03(\x012\x83\x02\n" +
+	"\x11SessionKeyService\x12e\n" +
+	"\fCreateApiKey\x12#.marketplace.v1.CreateApiKeyRequest\x1a$.marketplace.v1.CreateApiKeyResponse\"\n" +
+	"\xa2\xbb\x18\x06@\x01X\x010\x01\x12j\n" +
+	"\n" +
+	"EndSession\x12!.marketplace.v1.EndSessionRequest\x1a\".marketplace.v1.EndSessionResponse\"\x15\xa2\xbb\x18\x11\n" +
+	"\x03end*\n" +
+	"session_id\x1a\x1b\xa2\xbb\x18\x17\n" +
+	"\asession\x12\x03\x01\x02\x03\x1a\asession2\x87\x02\n" +
+	"\x12SessionListService\x12l\n" +
+	"\fListSessions\x12#.marketplace.v1.ListSessionsRequest\x1a$.marketplace.v1.ListSessionsResponse\"\x11\xa2\xbb\x18\n" +
+	"\n" +
+	"\x04list@\x01 \x01\x90\x02\x01\x12i\n" +
+	"\vEndSessions\x12\".marketplace.v1.EndSessionsRequest\x1a#.marketplace.v1.EndSessionsResponse\"\x11\xa2\xbb\x18\r\n" +
+	"\aend-all@\x01 \x01\x1a\x18\xa2\xbb\x18\x14\n" +
+	"\asession\x12\x03\x01\x02\x03\x1a\x04userBRZPgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/v1;marketplacev1b\x06proto3"
 
 var (
 	file_marketplace_v1_session_proto_rawDescOnce sync.Once
@@ -412,36 +1005,64 @@ func file_marketplace_v1_session_proto_rawDescGZIP() []byte {
 	return file_marketplace_v1_session_proto_rawDescData
 }
 
-var file_marketplace_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_marketplace_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_marketplace_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_marketplace_v1_session_proto_goTypes = []any{
-	(*Session)(nil),                // 0: marketplace.v1.Session
-	(*OpenSessionRequest)(nil),     // 1: marketplace.v1.OpenSessionRequest
-	(*OpenSessionResponse)(nil),    // 2: marketplace.v1.OpenSessionResponse
-	(*RefreshSessionRequest)(nil),  // 3: marketplace.v1.RefreshSessionRequest
-	(*RefreshSessionResponse)(nil), // 4: marketplace.v1.RefreshSessionResponse
-	(*GetSessionRequest)(nil),      // 5: marketplace.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),     // 6: marketplace.v1.GetSessionResponse
-	(v1.Role)(0),                   // 7: marketplace.options.v1.Role
-	(*timestamppb.Timestamp)(nil),  // 8: google.protobuf.Timestamp
+	(SessionType)(0),               // 0: marketplace.v1.SessionType
+	(*SessionSummary)(nil),         // 1: marketplace.v1.SessionSummary
+	(*CreateApiKeyRequest)(nil),    // 2: marketplace.v1.CreateApiKeyRequest
+	(*CreateApiKeyResponse)(nil),   // 3: marketplace.v1.CreateApiKeyResponse
+	(*EndSessionRequest)(nil),      // 4: marketplace.v1.EndSessionRequest
+	(*EndSessionResponse)(nil),     // 5: marketplace.v1.EndSessionResponse
+	(*ListSessionsRequest)(nil),    // 6: marketplace.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),   // 7: marketplace.v1.ListSessionsResponse
+	(*EndSessionsRequest)(nil),     // 8: marketplace.v1.EndSessionsRequest
+	(*EndSessionsResponse)(nil),    // 9: marketplace.v1.EndSessionsResponse
+	(*Session)(nil),                // 10: marketplace.v1.Session
+	(*OpenSessionRequest)(nil),     // 11: marketplace.v1.OpenSessionRequest
+	(*OpenSessionResponse)(nil),    // 12: marketplace.v1.OpenSessionResponse
+	(*RefreshSessionRequest)(nil),  // 13: marketplace.v1.RefreshSessionRequest
+	(*RefreshSessionResponse)(nil), // 14: marketplace.v1.RefreshSessionResponse
+	(*GetSessionRequest)(nil),      // 15: marketplace.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),     // 16: marketplace.v1.GetSessionResponse
+	(v1.Role)(0),                   // 17: marketplace.options.v1.Role
+	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
 }
 var file_marketplace_v1_session_proto_depIdxs = []int32{
-	7, // 0: marketplace.v1.Session.roles:type_name -> marketplace.options.v1.Role
-	8, // 1: marketplace.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	8, // 2: marketplace.v1.Session.server_time:type_name -> google.protobuf.Timestamp
-	0, // 3: marketplace.v1.OpenSessionResponse.session:type_name -> marketplace.v1.Session
-	0, // 4: marketplace.v1.RefreshSessionResponse.session:type_name -> marketplace.v1.Session
-	0, // 5: marketplace.v1.GetSessionResponse.session:type_name -> marketplace.v1.Session
-	1, // 6: marketplace.v1.SessionService.OpenSession:input_type -> marketplace.v1.OpenSessionRequest
-	3, // 7: marketplace.v1.SessionService.RefreshSession:input_type -> marketplace.v1.RefreshSessionRequest
-	5, // 8: marketplace.v1.SessionService.GetSession:input_type -> marketplace.v1.GetSessionRequest
-	2, // 9: marketplace.v1.SessionService.OpenSession:output_type -> marketplace.v1.OpenSessionResponse
-	4, // 10: marketplace.v1.SessionService.RefreshSession:output_type -> marketplace.v1.RefreshSessionResponse
-	6, // 11: marketplace.v1.SessionService.GetSession:output_type -> marketplace.v1.GetSessionResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: marketplace.v1.SessionSummary.type:type_name -> marketplace.v1.SessionType
+	17, // 1: marketplace.v1.SessionSummary.roles:type_name -> marketplace.options.v1.Role
+	18, // 2: marketplace.v1.SessionSummary.create_time:type_name -> google.protobuf.Timestamp
+	18, // 3: marketplace.v1.SessionSummary.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 4: marketplace.v1.SessionSummary.renew_time:type_name -> google.protobuf.Timestamp
+	17, // 5: marketplace.v1.CreateApiKeyRequest.roles:type_name -> marketplace.options.v1.Role
+	18, // 6: marketplace.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 7: marketplace.v1.ListSessionsResponse.sessions:type_name -> marketplace.v1.SessionSummary
+	18, // 8: marketplace.v1.EndSessionsResponse.not_before_time:type_name -> google.protobuf.Timestamp
+	17, // 9: marketplace.v1.Session.roles:type_name -> marketplace.options.v1.Role
+	18, // 10: marketplace.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 11: marketplace.v1.Session.server_time:type_name -> google.protobuf.Timestamp
+	10, // 12: marketplace.v1.OpenSessionResponse.session:type_name -> marketplace.v1.Session
+	10, // 13: marketplace.v1.RefreshSessionResponse.session:type_name -> marketplace.v1.Session
+	10, // 14: marketplace.v1.GetSessionResponse.session:type_name -> marketplace.v1.Session
+	11, // 15: marketplace.v1.SessionService.OpenSession:input_type -> marketplace.v1.OpenSessionRequest
+	13, // 16: marketplace.v1.SessionService.RefreshSession:input_type -> marketplace.v1.RefreshSessionRequest
+	15, // 17: marketplace.v1.SessionService.GetSession:input_type -> marketplace.v1.GetSessionRequest
+	2,  // 18: marketplace.v1.SessionKeyService.CreateApiKey:input_type -> marketplace.v1.CreateApiKeyRequest
+	4,  // 19: marketplace.v1.SessionKeyService.EndSession:input_type -> marketplace.v1.EndSessionRequest
+	6,  // 20: marketplace.v1.SessionListService.ListSessions:input_type -> marketplace.v1.ListSessionsRequest
+	8,  // 21: marketplace.v1.SessionListService.EndSessions:input_type -> marketplace.v1.EndSessionsRequest
+	12, // 22: marketplace.v1.SessionService.OpenSession:output_type -> marketplace.v1.OpenSessionResponse
+	14, // 23: marketplace.v1.SessionService.RefreshSession:output_type -> marketplace.v1.RefreshSessionResponse
+	16, // 24: marketplace.v1.SessionService.GetSession:output_type -> marketplace.v1.GetSessionResponse
+	3,  // 25: marketplace.v1.SessionKeyService.CreateApiKey:output_type -> marketplace.v1.CreateApiKeyResponse
+	5,  // 26: marketplace.v1.SessionKeyService.EndSession:output_type -> marketplace.v1.EndSessionResponse
+	7,  // 27: marketplace.v1.SessionListService.ListSessions:output_type -> marketplace.v1.ListSessionsResponse
+	9,  // 28: marketplace.v1.SessionListService.EndSessions:output_type -> marketplace.v1.EndSessionsResponse
+	22, // [22:29] is the sub-list for method output_type
+	15, // [15:22] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_v1_session_proto_init() }
@@ -454,13 +1075,14 @@ func file_marketplace_v1_session_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_v1_session_proto_rawDesc), len(file_marketplace_v1_session_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   16,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   3,
 		},
 		GoTypes:           file_marketplace_v1_session_proto_goTypes,
 		DependencyIndexes: file_marketplace_v1_session_proto_depIdxs,
+		EnumInfos:         file_marketplace_v1_session_proto_enumTypes,
 		MessageInfos:      file_marketplace_v1_session_proto_msgTypes,
 	}.Build()
 	File_marketplace_v1_session_proto = out.File

@@ -1364,6 +1364,282 @@ func (x *WatchNotificationsResponse) GetNotifications() []*Notification {
 	return nil
 }
 
+// SuspendUserRequest says whom to keep out.
+type SuspendUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Why; the user is told.
+	Note          string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendUserRequest) Reset() {
+	*x = SuspendUserRequest{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendUserRequest) ProtoMessage() {}
+
+func (x *SuspendUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendUserRequest.ProtoReflect.Descriptor instead.
+func (*SuspendUserRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SuspendUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *SuspendUserRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// SuspendUserResponse says that the user is kept out.
+type SuspendUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendUserResponse) Reset() {
+	*x = SuspendUserResponse{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendUserResponse) ProtoMessage() {}
+
+func (x *SuspendUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendUserResponse.ProtoReflect.Descriptor instead.
+func (*SuspendUserResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{20}
+}
+
+// ReinstateUserRequest says whom to let in again.
+type ReinstateUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReinstateUserRequest) Reset() {
+	*x = ReinstateUserRequest{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReinstateUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReinstateUserRequest) ProtoMessage() {}
+
+func (x *ReinstateUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReinstateUserRequest.ProtoReflect.Descriptor instead.
+func (*ReinstateUserRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReinstateUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ReinstateUserRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// ReinstateUserResponse says that the user may come in.
+type ReinstateUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReinstateUserResponse) Reset() {
+	*x = ReinstateUserResponse{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReinstateUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReinstateUserResponse) ProtoMessage() {}
+
+func (x *ReinstateUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReinstateUserResponse.ProtoReflect.Descriptor instead.
+func (*ReinstateUserResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{22}
+}
+
+// SignOutUserRequest says whom to sign out.
+type SignOutUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOutUserRequest) Reset() {
+	*x = SignOutUserRequest{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOutUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOutUserRequest) ProtoMessage() {}
+
+func (x *SignOutUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOutUserRequest.ProtoReflect.Descriptor instead.
+func (*SignOutUserRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SignOutUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// SignOutUserResponse says from when on tokens are taken.
+type SignOutUserResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Tokens that were issued before are refused.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignOutUserResponse) Reset() {
+	*x = SignOutUserResponse{}
+	mi := &file_marketplace_v1_user_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignOutUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignOutUserResponse) ProtoMessage() {}
+
+func (x *SignOutUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_user_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignOutUserResponse.ProtoReflect.Descriptor instead.
+func (*SignOutUserResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SignOutUserResponse) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
 // GrantCreditRequest gives a user credit.
 type GrantCreditRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1379,7 +1655,7 @@ type GrantCreditRequest struct {
 
 func (x *GrantCreditRequest) Reset() {
 	*x = GrantCreditRequest{}
-	mi := &file_marketplace_v1_user_proto_msgTypes[19]
+	mi := &file_marketplace_v1_user_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1667,7 @@ func (x *GrantCreditRequest) String() string {
 func (*GrantCreditRequest) ProtoMessage() {}
 
 func (x *GrantCreditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_user_proto_msgTypes[19]
+	mi := &file_marketplace_v1_user_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1680,7 @@ func (x *GrantCreditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantCreditRequest.ProtoReflect.Descriptor instead.
 func (*GrantCreditRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{19}
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GrantCreditRequest) GetUserId() string {
@@ -1441,7 +1717,7 @@ type GrantCreditResponse struct {
 
 func (x *GrantCreditResponse) Reset() {
 	*x = GrantCreditResponse{}
-	mi := &file_marketplace_v1_user_proto_msgTypes[20]
+	mi := &file_marketplace_v1_user_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1729,7 @@ func (x *GrantCreditResponse) String() string {
 func (*GrantCreditResponse) ProtoMessage() {}
 
 func (x *GrantCreditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_user_proto_msgTypes[20]
+	mi := &file_marketplace_v1_user_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1742,7 @@ func (x *GrantCreditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantCreditResponse.ProtoReflect.Descriptor instead.
 func (*GrantCreditResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{20}
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GrantCreditResponse) GetCredit() int64 {
@@ -1500,7 +1776,7 @@ type TransferCreditRequest struct {
 
 func (x *TransferCreditRequest) Reset() {
 	*x = TransferCreditRequest{}
-	mi := &file_marketplace_v1_user_proto_msgTypes[21]
+	mi := &file_marketplace_v1_user_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1788,7 @@ func (x *TransferCreditRequest) String() string {
 func (*TransferCreditRequest) ProtoMessage() {}
 
 func (x *TransferCreditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_user_proto_msgTypes[21]
+	mi := &file_marketplace_v1_user_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1801,7 @@ func (x *TransferCreditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferCreditRequest.ProtoReflect.Descriptor instead.
 func (*TransferCreditRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{21}
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TransferCreditRequest) GetFromUserId() string {
@@ -1569,7 +1845,7 @@ type TransferCreditResponse struct {
 
 func (x *TransferCreditResponse) Reset() {
 	*x = TransferCreditResponse{}
-	mi := &file_marketplace_v1_user_proto_msgTypes[22]
+	mi := &file_marketplace_v1_user_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1857,7 @@ func (x *TransferCreditResponse) String() string {
 func (*TransferCreditResponse) ProtoMessage() {}
 
 func (x *TransferCreditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_user_proto_msgTypes[22]
+	mi := &file_marketplace_v1_user_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1870,7 @@ func (x *TransferCreditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferCreditResponse.ProtoReflect.Descriptor instead.
 func (*TransferCreditResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{22}
+	return file_marketplace_v1_user_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TransferCreditResponse) GetTransferId() string {
@@ -1690,7 +1966,23 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x1b\n" +
 	"\x19WatchNotificationsRequest\"`\n" +
 	"\x1aWatchNotificationsResponse\x12B\n" +
-	"\rnotifications\x18\x01 \x03(\v2\x1c.marketplace.v1.NotificationR\rnotifications\"\x80\x01\n" +
+	"\rnotifications\x18\x01 \x03(\v2\x1c.marketplace.v1.NotificationR\rnotifications\"Y\n" +
+	"\x12SuspendUserRequest\x12#\n" +
+	"\auser_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06userId\x12\x1e\n" +
+	"\x04note\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04note\"\x15\n" +
+	"\x13SuspendUserResponse\"Y\n" +
+	"\x14ReinstateUserRequest\x12#\n" +
+	"\auser_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06userId\x12\x1c\n" +
+	"\x04note\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\"\x17\n" +
+	"\x15ReinstateUserResponse\"9\n" +
+	"\x12SignOutUserRequest\x12#\n" +
+	"\auser_id\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06userId\"Y\n" +
+	"\x13SignOutUserResponse\x12B\n" +
+	"\x0fnot_before_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\"\x80\x01\n" +
 	"\x12GrantCreditRequest\x12#\n" +
 	"\auser_id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06userId\x12'\n" +
@@ -1744,10 +2036,13 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\x11ListNotifications\x12(.marketplace.v1.ListNotificationsRequest\x1a).marketplace.v1.ListNotificationsResponse\"\x1a\xa2\xbb\x18\x13@\x01R\rnotifications \x01\x90\x02\x01\x12\x88\x01\n" +
 	"\x12WatchNotifications\x12).marketplace.v1.WatchNotificationsRequest\x1a*.marketplace.v1.WatchNotificationsResponse\"\x19\xa2\xbb\x18\x15@\x01H\x02R\rnotifications \x010\x01\x1a\x19\xa2\xbb\x18\x15\n" +
 	"\n" +
-	"cloud-user\x12\x01\x01\x1a\x04user2\x92\x02\n" +
-	"\x13UserOperatorService\x12g\n" +
-	"\vGrantCredit\x12\".marketplace.v1.GrantCreditRequest\x1a#.marketplace.v1.GrantCreditResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12s\n" +
-	"\x0eTransferCredit\x12%.marketplace.v1.TransferCreditRequest\x1a&.marketplace.v1.TransferCreditResponse\"\x12\xa2\xbb\x18\x0e*\ffrom_user_id\x1a\x1d\xa2\xbb\x18\x19\n" +
+	"cloud-user\x12\x01\x01\x1a\x04user2\xd1\x04\n" +
+	"\x13UserOperatorService\x12i\n" +
+	"\vGrantCredit\x12\".marketplace.v1.GrantCreditRequest\x1a#.marketplace.v1.GrantCreditResponse\"\x11\xa2\xbb\x18\r@\x01X\x01*\auser_id\x12u\n" +
+	"\x0eTransferCredit\x12%.marketplace.v1.TransferCreditRequest\x1a&.marketplace.v1.TransferCreditResponse\"\x14\xa2\xbb\x18\x10X\x01*\ffrom_user_id\x12e\n" +
+	"\vSuspendUser\x12\".marketplace.v1.SuspendUserRequest\x1a#.marketplace.v1.SuspendUserResponse\"\r\xa2\xbb\x18\t*\auser_id\x12k\n" +
+	"\rReinstateUser\x12$.marketplace.v1.ReinstateUserRequest\x1a%.marketplace.v1.ReinstateUserResponse\"\r\xa2\xbb\x18\t*\auser_id\x12e\n" +
+	"\vSignOutUser\x12\".marketplace.v1.SignOutUserRequest\x1a#.marketplace.v1.SignOutUserResponse\"\r\xa2\xbb\x18\t*\auser_id\x1a\x1d\xa2\xbb\x18\x19\n" +
 	"\x0ecloud-operator\x12\x01\x03\x1a\x04userBRZPgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/v1;marketplacev1b\x06proto3"
 
 var (
@@ -1763,7 +2058,7 @@ func file_marketplace_v1_user_proto_rawDescGZIP() []byte {
 }
 
 var file_marketplace_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_marketplace_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_marketplace_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_marketplace_v1_user_proto_goTypes = []any{
 	(RunwayLevel)(0),                   // 0: marketplace.v1.RunwayLevel
 	(TransactionType)(0),               // 1: marketplace.v1.TransactionType
@@ -1787,24 +2082,30 @@ var file_marketplace_v1_user_proto_goTypes = []any{
 	(*ListNotificationsResponse)(nil),  // 19: marketplace.v1.ListNotificationsResponse
 	(*WatchNotificationsRequest)(nil),  // 20: marketplace.v1.WatchNotificationsRequest
 	(*WatchNotificationsResponse)(nil), // 21: marketplace.v1.WatchNotificationsResponse
-	(*GrantCreditRequest)(nil),         // 22: marketplace.v1.GrantCreditRequest
-	(*GrantCreditResponse)(nil),        // 23: marketplace.v1.GrantCreditResponse
-	(*TransferCreditRequest)(nil),      // 24: marketplace.v1.TransferCreditRequest
-	(*TransferCreditResponse)(nil),     // 25: marketplace.v1.TransferCreditResponse
-	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
-	(DeploymentState)(0),               // 27: marketplace.v1.DeploymentState
+	(*SuspendUserRequest)(nil),         // 22: marketplace.v1.SuspendUserRequest
+	(*SuspendUserResponse)(nil),        // 23: marketplace.v1.SuspendUserResponse
+	(*ReinstateUserRequest)(nil),       // 24: marketplace.v1.ReinstateUserRequest
+	(*ReinstateUserResponse)(nil),      // 25: marketplace.v1.ReinstateUserResponse
+	(*SignOutUserRequest)(nil),         // 26: marketplace.v1.SignOutUserRequest
+	(*SignOutUserResponse)(nil),        // 27: marketplace.v1.SignOutUserResponse
+	(*GrantCreditRequest)(nil),         // 28: marketplace.v1.GrantCreditRequest
+	(*GrantCreditResponse)(nil),        // 29: marketplace.v1.GrantCreditResponse
+	(*TransferCreditRequest)(nil),      // 30: marketplace.v1.TransferCreditRequest
+	(*TransferCreditResponse)(nil),     // 31: marketplace.v1.TransferCreditResponse
+	(*timestamppb.Timestamp)(nil),      // 32: google.protobuf.Timestamp
+	(DeploymentState)(0),               // 33: marketplace.v1.DeploymentState
 }
 var file_marketplace_v1_user_proto_depIdxs = []int32{
-	26, // 0: marketplace.v1.Account.run_out_time:type_name -> google.protobuf.Timestamp
+	32, // 0: marketplace.v1.Account.run_out_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: marketplace.v1.Account.runway_level:type_name -> marketplace.v1.RunwayLevel
 	4,  // 2: marketplace.v1.Account.settings:type_name -> marketplace.v1.Settings
 	1,  // 3: marketplace.v1.Transaction.type:type_name -> marketplace.v1.TransactionType
-	26, // 4: marketplace.v1.Transaction.time:type_name -> google.protobuf.Timestamp
-	26, // 5: marketplace.v1.Notification.time:type_name -> google.protobuf.Timestamp
+	32, // 4: marketplace.v1.Transaction.time:type_name -> google.protobuf.Timestamp
+	32, // 5: marketplace.v1.Notification.time:type_name -> google.protobuf.Timestamp
 	2,  // 6: marketplace.v1.Notification.severity:type_name -> marketplace.v1.Severity
 	0,  // 7: marketplace.v1.Notification.runway_level:type_name -> marketplace.v1.RunwayLevel
-	27, // 8: marketplace.v1.DeploymentSummary.state:type_name -> marketplace.v1.DeploymentState
-	26, // 9: marketplace.v1.DeploymentSummary.metered_until_time:type_name -> google.protobuf.Timestamp
+	33, // 8: marketplace.v1.DeploymentSummary.state:type_name -> marketplace.v1.DeploymentState
+	32, // 9: marketplace.v1.DeploymentSummary.metered_until_time:type_name -> google.protobuf.Timestamp
 	3,  // 10: marketplace.v1.GetAccountResponse.account:type_name -> marketplace.v1.Account
 	3,  // 11: marketplace.v1.WatchAccountResponse.account:type_name -> marketplace.v1.Account
 	4,  // 12: marketplace.v1.UpdateSettingsRequest.settings:type_name -> marketplace.v1.Settings
@@ -1812,29 +2113,36 @@ var file_marketplace_v1_user_proto_depIdxs = []int32{
 	5,  // 14: marketplace.v1.ListTransactionsResponse.transactions:type_name -> marketplace.v1.Transaction
 	6,  // 15: marketplace.v1.ListNotificationsResponse.notifications:type_name -> marketplace.v1.Notification
 	6,  // 16: marketplace.v1.WatchNotificationsResponse.notifications:type_name -> marketplace.v1.Notification
-	8,  // 17: marketplace.v1.UserService.GetAccount:input_type -> marketplace.v1.GetAccountRequest
-	10, // 18: marketplace.v1.UserService.WatchAccount:input_type -> marketplace.v1.WatchAccountRequest
-	12, // 19: marketplace.v1.UserService.UpdateSettings:input_type -> marketplace.v1.UpdateSettingsRequest
-	14, // 20: marketplace.v1.UserService.ListDeployments:input_type -> marketplace.v1.ListDeploymentsRequest
-	16, // 21: marketplace.v1.UserService.ListTransactions:input_type -> marketplace.v1.ListTransactionsRequest
-	18, // 22: marketplace.v1.UserService.ListNotifications:input_type -> marketplace.v1.ListNotificationsRequest
-	20, // 23: marketplace.v1.UserService.WatchNotifications:input_type -> marketplace.v1.WatchNotificationsRequest
-	22, // 24: marketplace.v1.UserOperatorService.GrantCredit:input_type -> marketplace.v1.GrantCreditRequest
-	24, // 25: marketplace.v1.UserOperatorService.TransferCredit:input_type -> marketplace.v1.TransferCreditRequest
-	9,  // 26: marketplace.v1.UserService.GetAccount:output_type -> marketplace.v1.GetAccountResponse
-	11, // 27: marketplace.v1.UserService.WatchAccount:output_type -> marketplace.v1.WatchAccountResponse
-	13, // 28: marketplace.v1.UserService.UpdateSettings:output_type -> marketplace.v1.UpdateSettingsResponse
-	15, // 29: marketplace.v1.UserService.ListDeployments:output_type -> marketplace.v1.ListDeploymentsResponse
-	17, // 30: marketplace.v1.UserService.ListTransactions:output_type -> marketplace.v1.ListTransactionsResponse
-	19, // 31: marketplace.v1.UserService.ListNotifications:output_type -> marketplace.v1.ListNotificationsResponse
-	21, // 32: marketplace.v1.UserService.WatchNotifications:output_type -> marketplace.v1.WatchNotificationsResponse
-	23, // 33: marketplace.v1.UserOperatorService.GrantCredit:output_type -> marketplace.v1.GrantCreditResponse
-	25, // 34: marketplace.v1.UserOperatorService.TransferCredit:output_type -> marketplace.v1.TransferCreditResponse
-	26, // [26:35] is the sub-list for method output_type
-	17, // [17:26] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	32, // 17: marketplace.v1.SignOutUserResponse.not_before_time:type_name -> google.protobuf.Timestamp
+	8,  // 18: marketplace.v1.UserService.GetAccount:input_type -> marketplace.v1.GetAccountRequest
+	10, // 19: marketplace.v1.UserService.WatchAccount:input_type -> marketplace.v1.WatchAccountRequest
+	12, // 20: marketplace.v1.UserService.UpdateSettings:input_type -> marketplace.v1.UpdateSettingsRequest
+	14, // 21: marketplace.v1.UserService.ListDeployments:input_type -> marketplace.v1.ListDeploymentsRequest
+	16, // 22: marketplace.v1.UserService.ListTransactions:input_type -> marketplace.v1.ListTransactionsRequest
+	18, // 23: marketplace.v1.UserService.ListNotifications:input_type -> marketplace.v1.ListNotificationsRequest
+	20, // 24: marketplace.v1.UserService.WatchNotifications:input_type -> marketplace.v1.WatchNotificationsRequest
+	28, // 25: marketplace.v1.UserOperatorService.GrantCredit:input_type -> marketplace.v1.GrantCreditRequest
+	30, // 26: marketplace.v1.UserOperatorService.TransferCredit:input_type -> marketplace.v1.TransferCreditRequest
+	22, // 27: marketplace.v1.UserOperatorService.SuspendUser:input_type -> marketplace.v1.SuspendUserRequest
+	24, // 28: marketplace.v1.UserOperatorService.ReinstateUser:input_type -> marketplace.v1.ReinstateUserRequest
+	26, // 29: marketplace.v1.UserOperatorService.SignOutUser:input_type -> marketplace.v1.SignOutUserRequest
+	9,  // 30: marketplace.v1.UserService.GetAccount:output_type -> marketplace.v1.GetAccountResponse
+	11, // 31: marketplace.v1.UserService.WatchAccount:output_type -> marketplace.v1.WatchAccountResponse
+	13, // 32: marketplace.v1.UserService.UpdateSettings:output_type -> marketplace.v1.UpdateSettingsResponse
+	15, // 33: marketplace.v1.UserService.ListDeployments:output_type -> marketplace.v1.ListDeploymentsResponse
+	17, // 34: marketplace.v1.UserService.ListTransactions:output_type -> marketplace.v1.ListTransactionsResponse
+	19, // 35: marketplace.v1.UserService.ListNotifications:output_type -> marketplace.v1.ListNotificationsResponse
+	21, // 36: marketplace.v1.UserService.WatchNotifications:output_type -> marketplace.v1.WatchNotificationsResponse
+	29, // 37: marketplace.v1.UserOperatorService.GrantCredit:output_type -> marketplace.v1.GrantCreditResponse
+	31, // 38: marketplace.v1.UserOperatorService.TransferCredit:output_type -> marketplace.v1.TransferCreditResponse
+	23, // 39: marketplace.v1.UserOperatorService.SuspendUser:output_type -> marketplace.v1.SuspendUserResponse
+	25, // 40: marketplace.v1.UserOperatorService.ReinstateUser:output_type -> marketplace.v1.ReinstateUserResponse
+	27, // 41: marketplace.v1.UserOperatorService.SignOutUser:output_type -> marketplace.v1.SignOutUserResponse
+	30, // [30:42] is the sub-list for method output_type
+	18, // [18:30] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_v1_user_proto_init() }
@@ -1849,7 +2157,7 @@ func file_marketplace_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_v1_user_proto_rawDesc), len(file_marketplace_v1_user_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   23,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -10,6 +10,7 @@
 package clusterv1
 
 import (
+	v1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -45,7 +46,9 @@ type Request struct {
 	// Unix time in milliseconds after which nobody waits for the answer.
 	DeadlineMs int64 `protobuf:"varint,8,opt,name=deadline_ms,json=deadlineMs,proto3" json:"deadline_ms,omitempty"`
 	// Trace context and whatever else travels along.
-	Headers       map[string]string `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Headers map[string]string `protobuf:"bytes,9,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What the subject may be.
+	Roles         []v1.Role `protobuf:"varint,10,rep,packed,name=roles,proto3,enum=marketplace.options.v1.Role" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,6 +142,13 @@ func (x *Request) GetDeadlineMs() int64 {
 func (x *Request) GetHeaders() map[string]string {
 	if x != nil {
 		return x.Headers
+	}
+	return nil
+}
+
+func (x *Request) GetRoles() []v1.Role {
+	if x != nil {
+		return x.Roles
 	}
 	return nil
 }
@@ -577,7 +587,7 @@ var File_marketplace_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_marketplace_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"$marketplace/cluster/v1/cluster.proto\x12\x16marketplace.cluster.v1\x1a\x17google/rpc/status.proto\"\xd1\x02\n" +
+	"$marketplace/cluster/v1/cluster.proto\x12\x16marketplace.cluster.v1\x1a\x17google/rpc/status.proto\x1a$marketplace/options/v1/options.proto\"\x85\x03\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04call\x18\x01 \x01(\x04R\x04call\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x0e\n" +
@@ -589,7 +599,9 @@ const file_marketplace_cluster_v1_cluster_proto_rawDesc = "" +
 	"command_id\x18\a \x01(\tR\tcommandId\x12\x1f\n" +
 	"\vdeadline_ms\x18\b \x01(\x03R\n" +
 	"deadlineMs\x12F\n" +
-	"\aheaders\x18\t \x03(\v2,.marketplace.cluster.v1.Request.HeadersEntryR\aheaders\x1a:\n" +
+	"\aheaders\x18\t \x03(\v2,.marketplace.cluster.v1.Request.HeadersEntryR\aheaders\x122\n" +
+	"\x05roles\x18\n" +
+	" \x03(\x0e2\x1c.marketplace.options.v1.RoleR\x05roles\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x92\x01\n" +
@@ -645,18 +657,20 @@ var file_marketplace_cluster_v1_cluster_proto_goTypes = []any{
 	(*Frame)(nil),         // 5: marketplace.cluster.v1.Frame
 	(*Push)(nil),          // 6: marketplace.cluster.v1.Push
 	nil,                   // 7: marketplace.cluster.v1.Request.HeadersEntry
-	(*status.Status)(nil), // 8: google.rpc.Status
+	(v1.Role)(0),          // 8: marketplace.options.v1.Role
+	(*status.Status)(nil), // 9: google.rpc.Status
 }
 var file_marketplace_cluster_v1_cluster_proto_depIdxs = []int32{
 	7, // 0: marketplace.cluster.v1.Request.headers:type_name -> marketplace.cluster.v1.Request.HeadersEntry
-	8, // 1: marketplace.cluster.v1.Response.error:type_name -> google.rpc.Status
-	5, // 2: marketplace.cluster.v1.Watching.frames:type_name -> marketplace.cluster.v1.Frame
-	5, // 3: marketplace.cluster.v1.Push.frame:type_name -> marketplace.cluster.v1.Frame
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 1: marketplace.cluster.v1.Request.roles:type_name -> marketplace.options.v1.Role
+	9, // 2: marketplace.cluster.v1.Response.error:type_name -> google.rpc.Status
+	5, // 3: marketplace.cluster.v1.Watching.frames:type_name -> marketplace.cluster.v1.Frame
+	5, // 4: marketplace.cluster.v1.Push.frame:type_name -> marketplace.cluster.v1.Frame
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_cluster_v1_cluster_proto_init() }

@@ -41,7 +41,13 @@ type UserState struct {
 	// Transfers to other users, by user.
 	Outgoing map[string]*OutgoingTransfers `protobuf:"bytes,7,rep,name=outgoing,proto3" json:"outgoing,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Transfers from other users, by user.
-	Incoming      map[string]*IncomingTransfers `protobuf:"bytes,8,rep,name=incoming,proto3" json:"incoming,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Incoming map[string]*IncomingTransfers `protobuf:"bytes,8,rep,name=incoming,proto3" json:"incoming,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What lets the user in besides the issuer's tokens, by session; what has ended stays until its last statement.
+	Sessions map[string]*UserSession `protobuf:"bytes,9,rep,name=sessions,proto3" json:"sessions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Tokens that were issued before are refused.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	// Why an operator keeps the user out, if one does.
+	Suspension    *Suspension `protobuf:"bytes,11,opt,name=suspension,proto3" json:"suspension,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +138,146 @@ func (x *UserState) GetIncoming() map[string]*IncomingTransfers {
 	return nil
 }
 
+func (x *UserState) GetSessions() map[string]*UserSession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *UserState) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
+func (x *UserState) GetSuspension() *Suspension {
+	if x != nil {
+		return x.Suspension
+	}
+	return nil
+}
+
+// UserSession is what a user knows of a session or API key.
+type UserSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last statement that was heard.
+	Statement uint64 `protobuf:"varint,1,opt,name=statement,proto3" json:"statement,omitempty"`
+	// The session, as it last told.
+	Session *v1.SessionSummary `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The user wants it to end.
+	Ending        bool `protobuf:"varint,3,opt,name=ending,proto3" json:"ending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSession) Reset() {
+	*x = UserSession{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSession) ProtoMessage() {}
+
+func (x *UserSession) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSession.ProtoReflect.Descriptor instead.
+func (*UserSession) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UserSession) GetStatement() uint64 {
+	if x != nil {
+		return x.Statement
+	}
+	return 0
+}
+
+func (x *UserSession) GetSession() *v1.SessionSummary {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *UserSession) GetEnding() bool {
+	if x != nil {
+		return x.Ending
+	}
+	return false
+}
+
+// Suspension keeps a user out.
+type Suspension struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Note string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	// The operator.
+	SuspendedBy   string `protobuf:"bytes,2,opt,name=suspended_by,json=suspendedBy,proto3" json:"suspended_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspension) Reset() {
+	*x = Suspension{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspension) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspension) ProtoMessage() {}
+
+func (x *Suspension) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspension.ProtoReflect.Descriptor instead.
+func (*Suspension) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Suspension) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Suspension) GetSuspendedBy() string {
+	if x != nil {
+		return x.SuspendedBy
+	}
+	return ""
+}
+
 // OutgoingTransfers are those to one other user.
 type OutgoingTransfers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -145,7 +291,7 @@ type OutgoingTransfers struct {
 
 func (x *OutgoingTransfers) Reset() {
 	*x = OutgoingTransfers{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +303,7 @@ func (x *OutgoingTransfers) String() string {
 func (*OutgoingTransfers) ProtoMessage() {}
 
 func (x *OutgoingTransfers) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[1]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +316,7 @@ func (x *OutgoingTransfers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutgoingTransfers.ProtoReflect.Descriptor instead.
 func (*OutgoingTransfers) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OutgoingTransfers) GetLast() uint64 {
@@ -204,7 +350,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +362,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[2]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +375,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Transfer) GetTransferId() string {
@@ -275,7 +421,7 @@ type IncomingTransfers struct {
 
 func (x *IncomingTransfers) Reset() {
 	*x = IncomingTransfers{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +433,7 @@ func (x *IncomingTransfers) String() string {
 func (*IncomingTransfers) ProtoMessage() {}
 
 func (x *IncomingTransfers) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[3]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +446,7 @@ func (x *IncomingTransfers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IncomingTransfers.ProtoReflect.Descriptor instead.
 func (*IncomingTransfers) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *IncomingTransfers) GetLast() uint64 {
@@ -353,7 +499,7 @@ type UserDeployment struct {
 
 func (x *UserDeployment) Reset() {
 	*x = UserDeployment{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +511,7 @@ func (x *UserDeployment) String() string {
 func (*UserDeployment) ProtoMessage() {}
 
 func (x *UserDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[4]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +524,7 @@ func (x *UserDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserDeployment.ProtoReflect.Descriptor instead.
 func (*UserDeployment) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{4}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *UserDeployment) GetStatement() uint64 {
@@ -469,6 +615,11 @@ type UserEvent struct {
 	//	*UserEvent_TransferBegun
 	//	*UserEvent_TransferEnded
 	//	*UserEvent_TransferReceived
+	//	*UserEvent_Registered
+	//	*UserEvent_SessionRegistered
+	//	*UserEvent_SignedOut
+	//	*UserEvent_Suspended
+	//	*UserEvent_Reinstated
 	Event         isUserEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -476,7 +627,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +639,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[5]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +652,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{5}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UserEvent) GetEventTime() *timestamppb.Timestamp {
@@ -599,6 +750,51 @@ func (x *UserEvent) GetTransferReceived() *TransferReceived {
 	return nil
 }
 
+func (x *UserEvent) GetRegistered() *UserRegistered {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_Registered); ok {
+			return x.Registered
+		}
+	}
+	return nil
+}
+
+func (x *UserEvent) GetSessionRegistered() *SessionRegistered {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_SessionRegistered); ok {
+			return x.SessionRegistered
+		}
+	}
+	return nil
+}
+
+func (x *UserEvent) GetSignedOut() *UserSignedOut {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_SignedOut); ok {
+			return x.SignedOut
+		}
+	}
+	return nil
+}
+
+func (x *UserEvent) GetSuspended() *UserSuspended {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_Suspended); ok {
+			return x.Suspended
+		}
+	}
+	return nil
+}
+
+func (x *UserEvent) GetReinstated() *UserReinstated {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_Reinstated); ok {
+			return x.Reinstated
+		}
+	}
+	return nil
+}
+
 type isUserEvent_Event interface {
 	isUserEvent_Event()
 }
@@ -648,6 +844,31 @@ type UserEvent_TransferReceived struct {
 	TransferReceived *TransferReceived `protobuf:"bytes,10,opt,name=transfer_received,json=transferReceived,proto3,oneof"`
 }
 
+type UserEvent_Registered struct {
+	// The user has come for the first time.
+	Registered *UserRegistered `protobuf:"bytes,11,opt,name=registered,proto3,oneof"`
+}
+
+type UserEvent_SessionRegistered struct {
+	// A session or API key told where it stands.
+	SessionRegistered *SessionRegistered `protobuf:"bytes,12,opt,name=session_registered,json=sessionRegistered,proto3,oneof"`
+}
+
+type UserEvent_SignedOut struct {
+	// The user was signed out everywhere.
+	SignedOut *UserSignedOut `protobuf:"bytes,13,opt,name=signed_out,json=signedOut,proto3,oneof"`
+}
+
+type UserEvent_Suspended struct {
+	// An operator keeps the user out.
+	Suspended *UserSuspended `protobuf:"bytes,14,opt,name=suspended,proto3,oneof"`
+}
+
+type UserEvent_Reinstated struct {
+	// An operator lets the user in again.
+	Reinstated *UserReinstated `protobuf:"bytes,15,opt,name=reinstated,proto3,oneof"`
+}
+
 func (*UserEvent_CreditGranted) isUserEvent_Event() {}
 
 func (*UserEvent_DeploymentSettled) isUserEvent_Event() {}
@@ -665,6 +886,309 @@ func (*UserEvent_TransferBegun) isUserEvent_Event() {}
 func (*UserEvent_TransferEnded) isUserEvent_Event() {}
 
 func (*UserEvent_TransferReceived) isUserEvent_Event() {}
+
+func (*UserEvent_Registered) isUserEvent_Event() {}
+
+func (*UserEvent_SessionRegistered) isUserEvent_Event() {}
+
+func (*UserEvent_SignedOut) isUserEvent_Event() {}
+
+func (*UserEvent_Suspended) isUserEvent_Event() {}
+
+func (*UserEvent_Reinstated) isUserEvent_Event() {}
+
+// UserRegistered says that the user has come for the first time.
+type UserRegistered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRegistered) Reset() {
+	*x = UserRegistered{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRegistered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRegistered) ProtoMessage() {}
+
+func (x *UserRegistered) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRegistered.ProtoReflect.Descriptor instead.
+func (*UserRegistered) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UserRegistered) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// SessionRegistered says where a session or API key stands.
+type SessionRegistered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The session.
+	Session *v1.SessionSummary `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The number of the statement.
+	Statement uint64 `protobuf:"varint,3,opt,name=statement,proto3" json:"statement,omitempty"`
+	// It has ended.
+	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionRegistered) Reset() {
+	*x = SessionRegistered{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionRegistered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionRegistered) ProtoMessage() {}
+
+func (x *SessionRegistered) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionRegistered.ProtoReflect.Descriptor instead.
+func (*SessionRegistered) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SessionRegistered) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *SessionRegistered) GetSession() *v1.SessionSummary {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *SessionRegistered) GetStatement() uint64 {
+	if x != nil {
+		return x.Statement
+	}
+	return 0
+}
+
+func (x *SessionRegistered) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+// UserSignedOut says from when on tokens are taken.
+type UserSignedOut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Tokens that were issued before are refused.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	// Who wanted it.
+	SignedOutBy string `protobuf:"bytes,3,opt,name=signed_out_by,json=signedOutBy,proto3" json:"signed_out_by,omitempty"`
+	// API keys end, too.
+	IncludeApiKeys bool `protobuf:"varint,4,opt,name=include_api_keys,json=includeApiKeys,proto3" json:"include_api_keys,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UserSignedOut) Reset() {
+	*x = UserSignedOut{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSignedOut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSignedOut) ProtoMessage() {}
+
+func (x *UserSignedOut) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSignedOut.ProtoReflect.Descriptor instead.
+func (*UserSignedOut) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UserSignedOut) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserSignedOut) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
+func (x *UserSignedOut) GetSignedOutBy() string {
+	if x != nil {
+		return x.SignedOutBy
+	}
+	return ""
+}
+
+func (x *UserSignedOut) GetIncludeApiKeys() bool {
+	if x != nil {
+		return x.IncludeApiKeys
+	}
+	return false
+}
+
+// UserSuspended says why the user is kept out.
+type UserSuspended struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, and who did it.
+	Suspension    *Suspension `protobuf:"bytes,1,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserSuspended) Reset() {
+	*x = UserSuspended{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserSuspended) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserSuspended) ProtoMessage() {}
+
+func (x *UserSuspended) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserSuspended.ProtoReflect.Descriptor instead.
+func (*UserSuspended) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UserSuspended) GetSuspension() *Suspension {
+	if x != nil {
+		return x.Suspension
+	}
+	return nil
+}
+
+// UserReinstated says that the user may come in again.
+type UserReinstated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Note string `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"`
+	// The operator.
+	ReinstatedBy  string `protobuf:"bytes,2,opt,name=reinstated_by,json=reinstatedBy,proto3" json:"reinstated_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserReinstated) Reset() {
+	*x = UserReinstated{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserReinstated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserReinstated) ProtoMessage() {}
+
+func (x *UserReinstated) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserReinstated.ProtoReflect.Descriptor instead.
+func (*UserReinstated) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *UserReinstated) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *UserReinstated) GetReinstatedBy() string {
+	if x != nil {
+		return x.ReinstatedBy
+	}
+	return ""
+}
 
 // CreditGranted says that an operator gave credit.
 type CreditGranted struct {
@@ -685,7 +1209,7 @@ type CreditGranted struct {
 
 func (x *CreditGranted) Reset() {
 	*x = CreditGranted{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +1221,7 @@ func (x *CreditGranted) String() string {
 func (*CreditGranted) ProtoMessage() {}
 
 func (x *CreditGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[6]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +1234,7 @@ func (x *CreditGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditGranted.ProtoReflect.Descriptor instead.
 func (*CreditGranted) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{6}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreditGranted) GetUserId() string {
@@ -781,7 +1305,7 @@ type DeploymentSettled struct {
 
 func (x *DeploymentSettled) Reset() {
 	*x = DeploymentSettled{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +1317,7 @@ func (x *DeploymentSettled) String() string {
 func (*DeploymentSettled) ProtoMessage() {}
 
 func (x *DeploymentSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[7]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +1330,7 @@ func (x *DeploymentSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentSettled.ProtoReflect.Descriptor instead.
 func (*DeploymentSettled) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{7}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeploymentSettled) GetUserId() string {
@@ -908,7 +1432,7 @@ type UsageRow struct {
 
 func (x *UsageRow) Reset() {
 	*x = UsageRow{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1444,7 @@ func (x *UsageRow) String() string {
 func (*UsageRow) ProtoMessage() {}
 
 func (x *UsageRow) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[8]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1457,7 @@ func (x *UsageRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
 func (*UsageRow) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{8}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UsageRow) GetTransactionId() string {
@@ -970,7 +1494,7 @@ type RunwayTold struct {
 
 func (x *RunwayTold) Reset() {
 	*x = RunwayTold{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1506,7 @@ func (x *RunwayTold) String() string {
 func (*RunwayTold) ProtoMessage() {}
 
 func (x *RunwayTold) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[9]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1519,7 @@ func (x *RunwayTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunwayTold.ProtoReflect.Descriptor instead.
 func (*RunwayTold) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{9}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunwayTold) GetLevel() v1.RunwayLevel {
@@ -1023,7 +1547,7 @@ type RunwayRecovered struct {
 
 func (x *RunwayRecovered) Reset() {
 	*x = RunwayRecovered{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[10]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1559,7 @@ func (x *RunwayRecovered) String() string {
 func (*RunwayRecovered) ProtoMessage() {}
 
 func (x *RunwayRecovered) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[10]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1572,7 @@ func (x *RunwayRecovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunwayRecovered.ProtoReflect.Descriptor instead.
 func (*RunwayRecovered) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{10}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunwayRecovered) GetLevel() v1.RunwayLevel {
@@ -1071,7 +1595,7 @@ type SettingsUpdated struct {
 
 func (x *SettingsUpdated) Reset() {
 	*x = SettingsUpdated{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[11]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1607,7 @@ func (x *SettingsUpdated) String() string {
 func (*SettingsUpdated) ProtoMessage() {}
 
 func (x *SettingsUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[11]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1620,7 @@ func (x *SettingsUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsUpdated.ProtoReflect.Descriptor instead.
 func (*SettingsUpdated) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{11}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SettingsUpdated) GetUserId() string {
@@ -1124,7 +1648,7 @@ type DeploymentsForgotten struct {
 
 func (x *DeploymentsForgotten) Reset() {
 	*x = DeploymentsForgotten{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[12]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1660,7 @@ func (x *DeploymentsForgotten) String() string {
 func (*DeploymentsForgotten) ProtoMessage() {}
 
 func (x *DeploymentsForgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[12]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1673,7 @@ func (x *DeploymentsForgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentsForgotten.ProtoReflect.Descriptor instead.
 func (*DeploymentsForgotten) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{12}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DeploymentsForgotten) GetDeploymentIds() []string {
@@ -1174,7 +1698,7 @@ type TransferBegun struct {
 
 func (x *TransferBegun) Reset() {
 	*x = TransferBegun{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1710,7 @@ func (x *TransferBegun) String() string {
 func (*TransferBegun) ProtoMessage() {}
 
 func (x *TransferBegun) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1723,7 @@ func (x *TransferBegun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferBegun.ProtoReflect.Descriptor instead.
 func (*TransferBegun) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{13}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TransferBegun) GetToUserId() string {
@@ -1238,7 +1762,7 @@ type TransferEnded struct {
 
 func (x *TransferEnded) Reset() {
 	*x = TransferEnded{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1774,7 @@ func (x *TransferEnded) String() string {
 func (*TransferEnded) ProtoMessage() {}
 
 func (x *TransferEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1787,7 @@ func (x *TransferEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferEnded.ProtoReflect.Descriptor instead.
 func (*TransferEnded) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{14}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TransferEnded) GetToUserId() string {
@@ -1304,7 +1828,7 @@ type TransferReceived struct {
 
 func (x *TransferReceived) Reset() {
 	*x = TransferReceived{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1840,7 @@ func (x *TransferReceived) String() string {
 func (*TransferReceived) ProtoMessage() {}
 
 func (x *TransferReceived) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1853,7 @@ func (x *TransferReceived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReceived.ProtoReflect.Descriptor instead.
 func (*TransferReceived) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{15}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TransferReceived) GetUserId() string {
@@ -1364,7 +1888,7 @@ var File_marketplace_journal_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x19marketplace/v1/user.proto\"\xaa\x06\n" +
+	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\x1a\x19marketplace/v1/user.proto\"\xe1\b\n" +
 	"\tUserState\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x120\n" +
 	"\x04book\x18\x02 \x01(\v2\x1c.marketplace.journal.v1.BookR\x04book\x12T\n" +
@@ -1375,7 +1899,13 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"as_of_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTime\x12K\n" +
 	"\boutgoing\x18\a \x03(\v2/.marketplace.journal.v1.UserState.OutgoingEntryR\boutgoing\x12K\n" +
-	"\bincoming\x18\b \x03(\v2/.marketplace.journal.v1.UserState.IncomingEntryR\bincoming\x1af\n" +
+	"\bincoming\x18\b \x03(\v2/.marketplace.journal.v1.UserState.IncomingEntryR\bincoming\x12K\n" +
+	"\bsessions\x18\t \x03(\v2/.marketplace.journal.v1.UserState.SessionsEntryR\bsessions\x12B\n" +
+	"\x0fnot_before_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12B\n" +
+	"\n" +
+	"suspension\x18\v \x01(\v2\".marketplace.journal.v1.SuspensionR\n" +
+	"suspension\x1af\n" +
 	"\x10DeploymentsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12<\n" +
 	"\x05value\x18\x02 \x01(\v2&.marketplace.journal.v1.UserDeploymentR\x05value:\x028\x01\x1af\n" +
@@ -1384,7 +1914,18 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2).marketplace.journal.v1.OutgoingTransfersR\x05value:\x028\x01\x1af\n" +
 	"\rIncomingEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12?\n" +
-	"\x05value\x18\x02 \x01(\v2).marketplace.journal.v1.IncomingTransfersR\x05value:\x028\x01\"]\n" +
+	"\x05value\x18\x02 \x01(\v2).marketplace.journal.v1.IncomingTransfersR\x05value:\x028\x01\x1a`\n" +
+	"\rSessionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x129\n" +
+	"\x05value\x18\x02 \x01(\v2#.marketplace.journal.v1.UserSessionR\x05value:\x028\x01\"}\n" +
+	"\vUserSession\x12\x1c\n" +
+	"\tstatement\x18\x01 \x01(\x04R\tstatement\x128\n" +
+	"\asession\x18\x02 \x01(\v2\x1e.marketplace.v1.SessionSummaryR\asession\x12\x16\n" +
+	"\x06ending\x18\x03 \x01(\bR\x06ending\"C\n" +
+	"\n" +
+	"Suspension\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\x12!\n" +
+	"\fsuspended_by\x18\x02 \x01(\tR\vsuspendedBy\"]\n" +
 	"\x11OutgoingTransfers\x12\x12\n" +
 	"\x04last\x18\x01 \x01(\x04R\x04last\x124\n" +
 	"\x04open\x18\x02 \x03(\v2 .marketplace.journal.v1.TransferR\x04open\"o\n" +
@@ -1411,7 +1952,7 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\x06wanted\x18\t \x01(\x03R\x06wanted\x12;\n" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xcc\x06\n" +
+	"createTime\"\xcb\t\n" +
 	"\tUserEvent\x129\n" +
 	"\n" +
 	"event_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12N\n" +
@@ -1425,8 +1966,37 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\x0etransfer_begun\x18\b \x01(\v2%.marketplace.journal.v1.TransferBegunH\x00R\rtransferBegun\x12N\n" +
 	"\x0etransfer_ended\x18\t \x01(\v2%.marketplace.journal.v1.TransferEndedH\x00R\rtransferEnded\x12W\n" +
 	"\x11transfer_received\x18\n" +
-	" \x01(\v2(.marketplace.journal.v1.TransferReceivedH\x00R\x10transferReceivedB\a\n" +
-	"\x05event\"\x9a\x01\n" +
+	" \x01(\v2(.marketplace.journal.v1.TransferReceivedH\x00R\x10transferReceived\x12H\n" +
+	"\n" +
+	"registered\x18\v \x01(\v2&.marketplace.journal.v1.UserRegisteredH\x00R\n" +
+	"registered\x12Z\n" +
+	"\x12session_registered\x18\f \x01(\v2).marketplace.journal.v1.SessionRegisteredH\x00R\x11sessionRegistered\x12F\n" +
+	"\n" +
+	"signed_out\x18\r \x01(\v2%.marketplace.journal.v1.UserSignedOutH\x00R\tsignedOut\x12E\n" +
+	"\tsuspended\x18\x0e \x01(\v2%.marketplace.journal.v1.UserSuspendedH\x00R\tsuspended\x12H\n" +
+	"\n" +
+	"reinstated\x18\x0f \x01(\v2&.marketplace.journal.v1.UserReinstatedH\x00R\n" +
+	"reinstatedB\a\n" +
+	"\x05event\")\n" +
+	"\x0eUserRegistered\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x9a\x01\n" +
+	"\x11SessionRegistered\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x128\n" +
+	"\asession\x18\x02 \x01(\v2\x1e.marketplace.v1.SessionSummaryR\asession\x12\x1c\n" +
+	"\tstatement\x18\x03 \x01(\x04R\tstatement\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"\xba\x01\n" +
+	"\rUserSignedOut\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12B\n" +
+	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\"\n" +
+	"\rsigned_out_by\x18\x03 \x01(\tR\vsignedOutBy\x12(\n" +
+	"\x10include_api_keys\x18\x04 \x01(\bR\x0eincludeApiKeys\"S\n" +
+	"\rUserSuspended\x12B\n" +
+	"\n" +
+	"suspension\x18\x01 \x01(\v2\".marketplace.journal.v1.SuspensionR\n" +
+	"suspension\"I\n" +
+	"\x0eUserReinstated\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\x12#\n" +
+	"\rreinstated_by\x18\x02 \x01(\tR\freinstatedBy\"\x9a\x01\n" +
 	"\rCreditGranted\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12%\n" +
 	"\x0etransaction_id\x18\x02 \x01(\tR\rtransactionId\x12\x16\n" +
@@ -1492,72 +2062,94 @@ func file_marketplace_journal_v1_user_proto_rawDescGZIP() []byte {
 	return file_marketplace_journal_v1_user_proto_rawDescData
 }
 
-var file_marketplace_journal_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_marketplace_journal_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_marketplace_journal_v1_user_proto_goTypes = []any{
 	(*UserState)(nil),             // 0: marketplace.journal.v1.UserState
-	(*OutgoingTransfers)(nil),     // 1: marketplace.journal.v1.OutgoingTransfers
-	(*Transfer)(nil),              // 2: marketplace.journal.v1.Transfer
-	(*IncomingTransfers)(nil),     // 3: marketplace.journal.v1.IncomingTransfers
-	(*UserDeployment)(nil),        // 4: marketplace.journal.v1.UserDeployment
-	(*UserEvent)(nil),             // 5: marketplace.journal.v1.UserEvent
-	(*CreditGranted)(nil),         // 6: marketplace.journal.v1.CreditGranted
-	(*DeploymentSettled)(nil),     // 7: marketplace.journal.v1.DeploymentSettled
-	(*UsageRow)(nil),              // 8: marketplace.journal.v1.UsageRow
-	(*RunwayTold)(nil),            // 9: marketplace.journal.v1.RunwayTold
-	(*RunwayRecovered)(nil),       // 10: marketplace.journal.v1.RunwayRecovered
-	(*SettingsUpdated)(nil),       // 11: marketplace.journal.v1.SettingsUpdated
-	(*DeploymentsForgotten)(nil),  // 12: marketplace.journal.v1.DeploymentsForgotten
-	(*TransferBegun)(nil),         // 13: marketplace.journal.v1.TransferBegun
-	(*TransferEnded)(nil),         // 14: marketplace.journal.v1.TransferEnded
-	(*TransferReceived)(nil),      // 15: marketplace.journal.v1.TransferReceived
-	nil,                           // 16: marketplace.journal.v1.UserState.DeploymentsEntry
-	nil,                           // 17: marketplace.journal.v1.UserState.OutgoingEntry
-	nil,                           // 18: marketplace.journal.v1.UserState.IncomingEntry
-	(*Book)(nil),                  // 19: marketplace.journal.v1.Book
-	(*v1.Settings)(nil),           // 20: marketplace.v1.Settings
-	(v1.RunwayLevel)(0),           // 21: marketplace.v1.RunwayLevel
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(v1.DeploymentState)(0),       // 23: marketplace.v1.DeploymentState
+	(*UserSession)(nil),           // 1: marketplace.journal.v1.UserSession
+	(*Suspension)(nil),            // 2: marketplace.journal.v1.Suspension
+	(*OutgoingTransfers)(nil),     // 3: marketplace.journal.v1.OutgoingTransfers
+	(*Transfer)(nil),              // 4: marketplace.journal.v1.Transfer
+	(*IncomingTransfers)(nil),     // 5: marketplace.journal.v1.IncomingTransfers
+	(*UserDeployment)(nil),        // 6: marketplace.journal.v1.UserDeployment
+	(*UserEvent)(nil),             // 7: marketplace.journal.v1.UserEvent
+	(*UserRegistered)(nil),        // 8: marketplace.journal.v1.UserRegistered
+	(*SessionRegistered)(nil),     // 9: marketplace.journal.v1.SessionRegistered
+	(*UserSignedOut)(nil),         // 10: marketplace.journal.v1.UserSignedOut
+	(*UserSuspended)(nil),         // 11: marketplace.journal.v1.UserSuspended
+	(*UserReinstated)(nil),        // 12: marketplace.journal.v1.UserReinstated
+	(*CreditGranted)(nil),         // 13: marketplace.journal.v1.CreditGranted
+	(*DeploymentSettled)(nil),     // 14: marketplace.journal.v1.DeploymentSettled
+	(*UsageRow)(nil),              // 15: marketplace.journal.v1.UsageRow
+	(*RunwayTold)(nil),            // 16: marketplace.journal.v1.RunwayTold
+	(*RunwayRecovered)(nil),       // 17: marketplace.journal.v1.RunwayRecovered
+	(*SettingsUpdated)(nil),       // 18: marketplace.journal.v1.SettingsUpdated
+	(*DeploymentsForgotten)(nil),  // 19: marketplace.journal.v1.DeploymentsForgotten
+	(*TransferBegun)(nil),         // 20: marketplace.journal.v1.TransferBegun
+	(*TransferEnded)(nil),         // 21: marketplace.journal.v1.TransferEnded
+	(*TransferReceived)(nil),      // 22: marketplace.journal.v1.TransferReceived
+	nil,                           // 23: marketplace.journal.v1.UserState.DeploymentsEntry
+	nil,                           // 24: marketplace.journal.v1.UserState.OutgoingEntry
+	nil,                           // 25: marketplace.journal.v1.UserState.IncomingEntry
+	nil,                           // 26: marketplace.journal.v1.UserState.SessionsEntry
+	(*Book)(nil),                  // 27: marketplace.journal.v1.Book
+	(*v1.Settings)(nil),           // 28: marketplace.v1.Settings
+	(v1.RunwayLevel)(0),           // 29: marketplace.v1.RunwayLevel
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*v1.SessionSummary)(nil),     // 31: marketplace.v1.SessionSummary
+	(v1.DeploymentState)(0),       // 32: marketplace.v1.DeploymentState
 }
 var file_marketplace_journal_v1_user_proto_depIdxs = []int32{
-	19, // 0: marketplace.journal.v1.UserState.book:type_name -> marketplace.journal.v1.Book
-	16, // 1: marketplace.journal.v1.UserState.deployments:type_name -> marketplace.journal.v1.UserState.DeploymentsEntry
-	20, // 2: marketplace.journal.v1.UserState.settings:type_name -> marketplace.v1.Settings
-	21, // 3: marketplace.journal.v1.UserState.told_level:type_name -> marketplace.v1.RunwayLevel
-	22, // 4: marketplace.journal.v1.UserState.as_of_time:type_name -> google.protobuf.Timestamp
-	17, // 5: marketplace.journal.v1.UserState.outgoing:type_name -> marketplace.journal.v1.UserState.OutgoingEntry
-	18, // 6: marketplace.journal.v1.UserState.incoming:type_name -> marketplace.journal.v1.UserState.IncomingEntry
-	2,  // 7: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
-	23, // 8: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
-	22, // 9: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
-	22, // 10: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
-	22, // 11: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
-	6,  // 12: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
-	7,  // 13: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
-	9,  // 14: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
-	10, // 15: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
-	11, // 16: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
-	12, // 17: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
-	13, // 18: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
-	14, // 19: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
-	15, // 20: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
-	23, // 21: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
-	22, // 22: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
-	8,  // 23: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
-	21, // 24: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
-	21, // 25: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
-	20, // 26: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
-	2,  // 27: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
-	2,  // 28: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
-	2,  // 29: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 30: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
-	1,  // 31: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
-	3,  // 32: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
-	33, // [33:33] is the sub-list for method output_type
-	33, // [33:33] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	27, // 0: marketplace.journal.v1.UserState.book:type_name -> marketplace.journal.v1.Book
+	23, // 1: marketplace.journal.v1.UserState.deployments:type_name -> marketplace.journal.v1.UserState.DeploymentsEntry
+	28, // 2: marketplace.journal.v1.UserState.settings:type_name -> marketplace.v1.Settings
+	29, // 3: marketplace.journal.v1.UserState.told_level:type_name -> marketplace.v1.RunwayLevel
+	30, // 4: marketplace.journal.v1.UserState.as_of_time:type_name -> google.protobuf.Timestamp
+	24, // 5: marketplace.journal.v1.UserState.outgoing:type_name -> marketplace.journal.v1.UserState.OutgoingEntry
+	25, // 6: marketplace.journal.v1.UserState.incoming:type_name -> marketplace.journal.v1.UserState.IncomingEntry
+	26, // 7: marketplace.journal.v1.UserState.sessions:type_name -> marketplace.journal.v1.UserState.SessionsEntry
+	30, // 8: marketplace.journal.v1.UserState.not_before_time:type_name -> google.protobuf.Timestamp
+	2,  // 9: marketplace.journal.v1.UserState.suspension:type_name -> marketplace.journal.v1.Suspension
+	31, // 10: marketplace.journal.v1.UserSession.session:type_name -> marketplace.v1.SessionSummary
+	4,  // 11: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
+	32, // 12: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
+	30, // 13: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
+	30, // 14: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
+	30, // 15: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
+	13, // 16: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
+	14, // 17: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
+	16, // 18: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
+	17, // 19: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
+	18, // 20: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
+	19, // 21: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
+	20, // 22: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
+	21, // 23: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
+	22, // 24: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
+	8,  // 25: marketplace.journal.v1.UserEvent.registered:type_name -> marketplace.journal.v1.UserRegistered
+	9,  // 26: marketplace.journal.v1.UserEvent.session_registered:type_name -> marketplace.journal.v1.SessionRegistered
+	10, // 27: marketplace.journal.v1.UserEvent.signed_out:type_name -> marketplace.journal.v1.UserSignedOut
+	11, // 28: marketplace.journal.v1.UserEvent.suspended:type_name -> marketplace.journal.v1.UserSuspended
+	12, // 29: marketplace.journal.v1.UserEvent.reinstated:type_name -> marketplace.journal.v1.UserReinstated
+	31, // 30: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
+	30, // 31: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
+	2,  // 32: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
+	32, // 33: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
+	30, // 34: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
+	15, // 35: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
+	29, // 36: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
+	29, // 37: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
+	28, // 38: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
+	4,  // 39: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 40: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 41: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
+	6,  // 42: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
+	3,  // 43: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
+	5,  // 44: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
+	1,  // 45: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_user_proto_init() }
@@ -1566,7 +2158,7 @@ func file_marketplace_journal_v1_user_proto_init() {
 		return
 	}
 	file_marketplace_journal_v1_ledger_proto_init()
-	file_marketplace_journal_v1_user_proto_msgTypes[5].OneofWrappers = []any{
+	file_marketplace_journal_v1_user_proto_msgTypes[7].OneofWrappers = []any{
 		(*UserEvent_CreditGranted)(nil),
 		(*UserEvent_DeploymentSettled)(nil),
 		(*UserEvent_RunwayTold)(nil),
@@ -1576,6 +2168,11 @@ func file_marketplace_journal_v1_user_proto_init() {
 		(*UserEvent_TransferBegun)(nil),
 		(*UserEvent_TransferEnded)(nil),
 		(*UserEvent_TransferReceived)(nil),
+		(*UserEvent_Registered)(nil),
+		(*UserEvent_SessionRegistered)(nil),
+		(*UserEvent_SignedOut)(nil),
+		(*UserEvent_Suspended)(nil),
+		(*UserEvent_Reinstated)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1583,7 +2180,7 @@ func file_marketplace_journal_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_user_proto_rawDesc), len(file_marketplace_journal_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

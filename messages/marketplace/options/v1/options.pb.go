@@ -241,7 +241,9 @@ type MethodRule struct {
 	// What a server-streaming method promises.
 	Stream Stream `protobuf:"varint,9,opt,name=stream,proto3,enum=marketplace.options.v1.Stream" json:"stream,omitempty"`
 	// The list of the actor that the method pages (a read) or that keeps the items of an EVENT stream.
-	List          string `protobuf:"bytes,10,opt,name=list,proto3" json:"list,omitempty"`
+	List string `protobuf:"bytes,10,opt,name=list,proto3" json:"list,omitempty"`
+	// The caller's token must be younger than 15 minutes: what the method does cannot be taken back.
+	Recent        bool `protobuf:"varint,11,opt,name=recent,proto3" json:"recent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +361,13 @@ func (x *MethodRule) GetList() string {
 		return x.List
 	}
 	return ""
+}
+
+func (x *MethodRule) GetRecent() bool {
+	if x != nil {
+		return x.Recent
+	}
+	return false
 }
 
 type isMethodRule_Key interface {
@@ -518,7 +527,7 @@ var (
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// The field, a text, is encrypted with the data key of its entity before it is written anywhere. Only executors of tasks see it.
+	// The field, a text, is encrypted with the data key of its entity before it is written anywhere. Only executors of tasks see it, and, in the reply to a command, whoever sent the command.
 	//
 	// optional bool sealed = 50100;
 	E_Sealed = &file_marketplace_options_v1_options_proto_extTypes[3]
@@ -534,7 +543,7 @@ const file_marketplace_options_v1_options_proto_rawDesc = "" +
 	"\x05roles\x18\x02 \x03(\x0e2\x1c.marketplace.options.v1.RoleR\x05roles\x12\x14\n" +
 	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x1a\n" +
 	"\binternal\x18\x04 \x01(\bR\binternal\x12\x18\n" +
-	"\asession\x18\x05 \x01(\bR\asession\"\xbd\x02\n" +
+	"\asession\x18\x05 \x01(\bR\asession\"\xd5\x02\n" +
 	"\n" +
 	"MethodRule\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x122\n" +
@@ -547,7 +556,8 @@ const file_marketplace_options_v1_options_proto_rawDesc = "" +
 	"\acreates\x18\b \x01(\bR\acreates\x126\n" +
 	"\x06stream\x18\t \x01(\x0e2\x1e.marketplace.options.v1.StreamR\x06stream\x12\x12\n" +
 	"\x04list\x18\n" +
-	" \x01(\tR\x04listB\x05\n" +
+	" \x01(\tR\x04list\x12\x16\n" +
+	"\x06recent\x18\v \x01(\bR\x06recentB\x05\n" +
 	"\x03key\"i\n" +
 	"\n" +
 	"ReasonRule\x12$\n" +

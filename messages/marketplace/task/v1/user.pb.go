@@ -24,6 +24,391 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetAccessRequest asks whether a user may come in.
+type GetAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAccessRequest) Reset() {
+	*x = GetAccessRequest{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAccessRequest) ProtoMessage() {}
+
+func (x *GetAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAccessRequest.ProtoReflect.Descriptor instead.
+func (*GetAccessRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetAccessRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// GetAccessResponse says whether a user may come in.
+type GetAccessResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether the user ever came.
+	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	// Tokens that were issued before are refused; absent: none is.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	// Whether the user is kept out.
+	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Why.
+	Note          string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAccessResponse) Reset() {
+	*x = GetAccessResponse{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAccessResponse) ProtoMessage() {}
+
+func (x *GetAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAccessResponse.ProtoReflect.Descriptor instead.
+func (*GetAccessResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetAccessResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *GetAccessResponse) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
+func (x *GetAccessResponse) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
+func (x *GetAccessResponse) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+// RegisterUserRequest says who has come.
+type RegisterUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterUserRequest) Reset() {
+	*x = RegisterUserRequest{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterUserRequest) ProtoMessage() {}
+
+func (x *RegisterUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterUserRequest.ProtoReflect.Descriptor instead.
+func (*RegisterUserRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RegisterUserRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+// RegisterUserResponse says that the user is known.
+type RegisterUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterUserResponse) Reset() {
+	*x = RegisterUserResponse{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterUserResponse) ProtoMessage() {}
+
+func (x *RegisterUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterUserResponse.ProtoReflect.Descriptor instead.
+func (*RegisterUserResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{3}
+}
+
+// RegisterSessionRequest states absolutes: an older statement changes nothing after a newer one.
+type RegisterSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The session as it is now.
+	Session *v1.SessionSummary `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// Numbers the statements of the session, rising.
+	Statement uint64 `protobuf:"varint,3,opt,name=statement,proto3" json:"statement,omitempty"`
+	// The session has ended.
+	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterSessionRequest) Reset() {
+	*x = RegisterSessionRequest{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterSessionRequest) ProtoMessage() {}
+
+func (x *RegisterSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterSessionRequest.ProtoReflect.Descriptor instead.
+func (*RegisterSessionRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RegisterSessionRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RegisterSessionRequest) GetSession() *v1.SessionSummary {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *RegisterSessionRequest) GetStatement() uint64 {
+	if x != nil {
+		return x.Statement
+	}
+	return 0
+}
+
+func (x *RegisterSessionRequest) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+// RegisterSessionResponse says that the user knows.
+type RegisterSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegisterSessionResponse) Reset() {
+	*x = RegisterSessionResponse{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegisterSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegisterSessionResponse) ProtoMessage() {}
+
+func (x *RegisterSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegisterSessionResponse.ProtoReflect.Descriptor instead.
+func (*RegisterSessionResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{5}
+}
+
+// AccessChanged is published when somebody who may be connected may not be any more.
+type AccessChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose access it is.
+	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
+	// Connections by tokens that were issued before are to end.
+	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
+	// All connections of the subject are to end.
+	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Connections of this session are to end.
+	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessChanged) Reset() {
+	*x = AccessChanged{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessChanged) ProtoMessage() {}
+
+func (x *AccessChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessChanged.ProtoReflect.Descriptor instead.
+func (*AccessChanged) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AccessChanged) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *AccessChanged) GetNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NotBeforeTime
+	}
+	return nil
+}
+
+func (x *AccessChanged) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
+func (x *AccessChanged) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
 // SettleDeploymentRequest states absolutes: hearing it twice is hearing it once, and an older statement changes nothing after a newer one.
 type SettleDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -53,7 +438,7 @@ type SettleDeploymentRequest struct {
 
 func (x *SettleDeploymentRequest) Reset() {
 	*x = SettleDeploymentRequest{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[0]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -65,7 +450,7 @@ func (x *SettleDeploymentRequest) String() string {
 func (*SettleDeploymentRequest) ProtoMessage() {}
 
 func (x *SettleDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[0]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -78,7 +463,7 @@ func (x *SettleDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*SettleDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{0}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SettleDeploymentRequest) GetUserId() string {
@@ -164,7 +549,7 @@ type SettleDeploymentResponse struct {
 
 func (x *SettleDeploymentResponse) Reset() {
 	*x = SettleDeploymentResponse{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[1]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -176,7 +561,7 @@ func (x *SettleDeploymentResponse) String() string {
 func (*SettleDeploymentResponse) ProtoMessage() {}
 
 func (x *SettleDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[1]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -189,7 +574,7 @@ func (x *SettleDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*SettleDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SettleDeploymentResponse) GetCovered() bool {
@@ -227,7 +612,7 @@ type ReceiveCreditRequest struct {
 
 func (x *ReceiveCreditRequest) Reset() {
 	*x = ReceiveCreditRequest{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[2]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -239,7 +624,7 @@ func (x *ReceiveCreditRequest) String() string {
 func (*ReceiveCreditRequest) ProtoMessage() {}
 
 func (x *ReceiveCreditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[2]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -252,7 +637,7 @@ func (x *ReceiveCreditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveCreditRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveCreditRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReceiveCreditRequest) GetUserId() string {
@@ -308,7 +693,7 @@ type ReceiveCreditResponse struct {
 
 func (x *ReceiveCreditResponse) Reset() {
 	*x = ReceiveCreditResponse{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[3]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +705,7 @@ func (x *ReceiveCreditResponse) String() string {
 func (*ReceiveCreditResponse) ProtoMessage() {}
 
 func (x *ReceiveCreditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[3]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +718,7 @@ func (x *ReceiveCreditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveCreditResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveCreditResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReceiveCreditResponse) GetBooked() bool {
@@ -347,7 +732,29 @@ var File_marketplace_task_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1emarketplace/task/v1/user.proto\x12\x13marketplace.task.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x1fmarketplace/v1/deployment.proto\"\xf4\x02\n" +
+	"\x1emarketplace/task/v1/user.proto\x12\x13marketplace.task.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\"+\n" +
+	"\x10GetAccessRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x9f\x01\n" +
+	"\x11GetAccessResponse\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\bR\x05known\x12B\n" +
+	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\x1c\n" +
+	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12\x12\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\".\n" +
+	"\x13RegisterUserRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x16\n" +
+	"\x14RegisterUserResponse\"\x9f\x01\n" +
+	"\x16RegisterSessionRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x128\n" +
+	"\asession\x18\x02 \x01(\v2\x1e.marketplace.v1.SessionSummaryR\asession\x12\x1c\n" +
+	"\tstatement\x18\x03 \x01(\x04R\tstatement\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\"\x19\n" +
+	"\x17RegisterSessionResponse\"\xaa\x01\n" +
+	"\rAccessChanged\x12\x18\n" +
+	"\asubject\x18\x01 \x01(\tR\asubject\x12B\n" +
+	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\x1c\n" +
+	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x01(\tR\tsessionId\"\xf4\x02\n" +
 	"\x17SettleDeploymentRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12#\n" +
 	"\rdeployment_id\x18\x02 \x01(\tR\fdeploymentId\x12\x1c\n" +
@@ -373,9 +780,12 @@ const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	"\x06amount\x18\x05 \x01(\x03R\x06amount\x12\x12\n" +
 	"\x04note\x18\x06 \x01(\tR\x04note\"/\n" +
 	"\x15ReceiveCreditResponse\x12\x16\n" +
-	"\x06booked\x18\x01 \x01(\bR\x06booked2\x9b\x02\n" +
+	"\x06booked\x18\x01 \x01(\bR\x06booked2\x80\x05\n" +
 	"\x0fUserTaskService\x12\x80\x01\n" +
-	"\x10SettleDeployment\x12,.marketplace.task.v1.SettleDeploymentRequest\x1a-.marketplace.task.v1.SettleDeploymentResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12w\n" +
+	"\x10SettleDeployment\x12,.marketplace.task.v1.SettleDeploymentRequest\x1a-.marketplace.task.v1.SettleDeploymentResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12n\n" +
+	"\tGetAccess\x12%.marketplace.task.v1.GetAccessRequest\x1a&.marketplace.task.v1.GetAccessResponse\"\x12\xa2\xbb\x18\v@\x01*\auser_id\x90\x02\x01\x12t\n" +
+	"\fRegisterUser\x12(.marketplace.task.v1.RegisterUserRequest\x1a).marketplace.task.v1.RegisterUserResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12}\n" +
+	"\x0fRegisterSession\x12+.marketplace.task.v1.RegisterSessionRequest\x1a,.marketplace.task.v1.RegisterSessionResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x12w\n" +
 	"\rReceiveCredit\x12).marketplace.task.v1.ReceiveCreditRequest\x1a*.marketplace.task.v1.ReceiveCreditResponse\"\x0f\xa2\xbb\x18\v@\x01*\auser_id\x1a\f\xa2\xbb\x18\b\x1a\x04user \x01BPZNgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1;taskv1b\x06proto3"
 
 var (
@@ -390,27 +800,44 @@ func file_marketplace_task_v1_user_proto_rawDescGZIP() []byte {
 	return file_marketplace_task_v1_user_proto_rawDescData
 }
 
-var file_marketplace_task_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_marketplace_task_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_marketplace_task_v1_user_proto_goTypes = []any{
-	(*SettleDeploymentRequest)(nil),  // 0: marketplace.task.v1.SettleDeploymentRequest
-	(*SettleDeploymentResponse)(nil), // 1: marketplace.task.v1.SettleDeploymentResponse
-	(*ReceiveCreditRequest)(nil),     // 2: marketplace.task.v1.ReceiveCreditRequest
-	(*ReceiveCreditResponse)(nil),    // 3: marketplace.task.v1.ReceiveCreditResponse
-	(v1.DeploymentState)(0),          // 4: marketplace.v1.DeploymentState
-	(*timestamppb.Timestamp)(nil),    // 5: google.protobuf.Timestamp
+	(*GetAccessRequest)(nil),         // 0: marketplace.task.v1.GetAccessRequest
+	(*GetAccessResponse)(nil),        // 1: marketplace.task.v1.GetAccessResponse
+	(*RegisterUserRequest)(nil),      // 2: marketplace.task.v1.RegisterUserRequest
+	(*RegisterUserResponse)(nil),     // 3: marketplace.task.v1.RegisterUserResponse
+	(*RegisterSessionRequest)(nil),   // 4: marketplace.task.v1.RegisterSessionRequest
+	(*RegisterSessionResponse)(nil),  // 5: marketplace.task.v1.RegisterSessionResponse
+	(*AccessChanged)(nil),            // 6: marketplace.task.v1.AccessChanged
+	(*SettleDeploymentRequest)(nil),  // 7: marketplace.task.v1.SettleDeploymentRequest
+	(*SettleDeploymentResponse)(nil), // 8: marketplace.task.v1.SettleDeploymentResponse
+	(*ReceiveCreditRequest)(nil),     // 9: marketplace.task.v1.ReceiveCreditRequest
+	(*ReceiveCreditResponse)(nil),    // 10: marketplace.task.v1.ReceiveCreditResponse
+	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
+	(*v1.SessionSummary)(nil),        // 12: marketplace.v1.SessionSummary
+	(v1.DeploymentState)(0),          // 13: marketplace.v1.DeploymentState
 }
 var file_marketplace_task_v1_user_proto_depIdxs = []int32{
-	4, // 0: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
-	5, // 1: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
-	0, // 2: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
-	2, // 3: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
-	1, // 4: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
-	3, // 5: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	11, // 0: marketplace.task.v1.GetAccessResponse.not_before_time:type_name -> google.protobuf.Timestamp
+	12, // 1: marketplace.task.v1.RegisterSessionRequest.session:type_name -> marketplace.v1.SessionSummary
+	11, // 2: marketplace.task.v1.AccessChanged.not_before_time:type_name -> google.protobuf.Timestamp
+	13, // 3: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
+	11, // 4: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
+	7,  // 5: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
+	0,  // 6: marketplace.task.v1.UserTaskService.GetAccess:input_type -> marketplace.task.v1.GetAccessRequest
+	2,  // 7: marketplace.task.v1.UserTaskService.RegisterUser:input_type -> marketplace.task.v1.RegisterUserRequest
+	4,  // 8: marketplace.task.v1.UserTaskService.RegisterSession:input_type -> marketplace.task.v1.RegisterSessionRequest
+	9,  // 9: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
+	8,  // 10: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
+	1,  // 11: marketplace.task.v1.UserTaskService.GetAccess:output_type -> marketplace.task.v1.GetAccessResponse
+	3,  // 12: marketplace.task.v1.UserTaskService.RegisterUser:output_type -> marketplace.task.v1.RegisterUserResponse
+	5,  // 13: marketplace.task.v1.UserTaskService.RegisterSession:output_type -> marketplace.task.v1.RegisterSessionResponse
+	10, // 14: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_task_v1_user_proto_init() }
@@ -424,7 +851,7 @@ func file_marketplace_task_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_task_v1_user_proto_rawDesc), len(file_marketplace_task_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
