@@ -24,7 +24,6 @@ package gateway
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -210,29 +209,6 @@ func (g *Gateway) Stats() Stats {
 
 // Draining says whether the gateway sends people away.
 func (g *Gateway) Draining() bool { return g.draining.Load() }
-
-// Drain sends everyone away: no new connections, a notice with a moment to come
-// back at, then closes spread over the time that ctx leaves, each when its
-// requests are answered.
-func (g *Gateway) Drain(ctx context.Context, within time.Duration) {
-	g.draining.Store(true)
-	var wait sync.WaitGroup
-	for _, s := range g.registry.all() {
-		after := time.Duration(rand.Int64N(int64(within)/2 + 1)) //nolint:gosec // spreads reconnects, guards nothing
-		s.notify("session/draining", `{"reconnectMs":`+itoa(after.Milliseconds())+`}`)
-		wait.Go(func() { s.leave(ctx, after, within-after) })
-	}
-	wait.Wait()
-}
-
-// Stop ends what Start began and drops whoever is still there.
-func (g *Gateway) Stop() {
-	for _, s := range g.registry.all() {
-		s.close(CodeDraining, "the server stops")
-	}
-	g.quit()
-	g.done.Wait()
-}
 
 // WebSocket returns the handler of /ws. Guard is to stand before it.
 func (g *Gateway) WebSocket() http.Handler {

@@ -69,6 +69,10 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuseHTTP(w, err)
 		return
 	}
+	if m.Streams() {
+		g.stream(w, r, m, req)
+		return
+	}
 	answered := make(chan *clusterv1.Response, 1)
 	g.actors.Call(req, g.limits.CallTimeout, func(r *clusterv1.Response) { answered <- r })
 	var response *clusterv1.Response
@@ -94,11 +98,16 @@ func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.Session || m.Streams() {
-		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "%s is for WebSocket connections", m.Path)
+	switch {
+	case m.Session:
+		err = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "%s is for WebSocket connections", m.Path)
+	case m.Streams() && !wantsEvents(r):
+		err = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "%s is a stream: by HTTP it is heard with GET and Accept: text/event-stream", m.Path)
+	case r.Method != http.MethodPost && (r.Method != http.MethodGet || m.Command()):
+		err = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s is called by POST", m.Path)
 	}
-	if r.Method != http.MethodPost && (r.Method != http.MethodGet || !m.ReadOnly) {
-		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s is called by POST", m.Path)
+	if err != nil {
+		return nil, nil, err
 	}
 	who, err := g.caller(r)
 	if err != nil {

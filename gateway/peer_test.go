@@ -20,7 +20,7 @@ type peer struct {
 
 func (s *server) dial(token string) *peer {
 	s.t.Helper()
-	o := &websocket.DialOptions{Subprotocols: []string{Subprotocol}}
+	o := &websocket.DialOptions{HTTPClient: s.http.Client(), Subprotocols: []string{Subprotocol}}
 	if token != "" {
 		o.HTTPHeader = http.Header{"Authorization": {"Bearer " + token}}
 	}

@@ -44,7 +44,8 @@ func (r *registry) enter(s *Session, subject string, limit int, may func() bool)
 	}
 	all := append(shard.people[subject], s)
 	if len(all) > limit {
-		replaced, all = all[0], slices.Delete(all, 0, 1)
+		replaced = all[0]
+		all = slices.Delete(all, 0, 1)
 	} else {
 		r.count.Add(1)
 	}

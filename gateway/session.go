@@ -24,15 +24,16 @@ import (
 type Session struct {
 	gateway  *Gateway
 	conn     *conn
-	ws       *websocket.Conn
-	heardMS  atomic.Int64 // when the client last said anything
-	pingMS   atomic.Int64 // when it was pinged since; 0: it was not
-	begunMS  atomic.Int64 // when the message that is being read began; 0: none is
-	openByMS atomic.Int64 // until when it must be signed in; 0: it is
-	work     func()       // s.run, bound once
-	patient  int64        // silence before a ping, in milliseconds: each session's own
-	address  string       // where it comes from
-	spot     spot         // the wheel's
+	ws       *websocket.Conn // nil: the session is a stream by HTTP
+	events   *events         // nil: it is not
+	heardMS  atomic.Int64    // when the client last said anything
+	pingMS   atomic.Int64    // when it was pinged since; 0: it was not
+	begunMS  atomic.Int64    // when the message that is being read began; 0: none is
+	openByMS atomic.Int64    // until when it must be signed in; 0: it is
+	work     func()          // s.run, bound once
+	patient  int64           // silence before a ping, in milliseconds: each session's own
+	address  string          // where it comes from
+	spot     spot            // the wheel's
 
 	mu       sync.Mutex
 	who      Principal
@@ -111,7 +112,7 @@ func (s *Session) run() {
 			}
 		}
 		if len(out) > 0 {
-			s.conn.send(out)
+			s.say(out)
 		}
 		if cap(items) <= spareLimit {
 			clear(items)
@@ -199,11 +200,22 @@ func (s *Session) look(now time.Time) time.Duration {
 			return lookAtMost
 		}
 	} else if ms-s.heardMS.Load() > s.patient {
-		s.pingMS.Store(ms)
-		s.conn.send(pingFrame)
+		s.ping(ms)
 	}
 	s.followExpiry(now)
 	return s.gateway.lookEvery
+}
+
+// ping asks whether the client is there. One by HTTP cannot answer: the
+// connection fails when nobody is.
+func (s *Session) ping(nowMS int64) {
+	if s.events != nil {
+		s.heard()
+		s.pingEvents()
+		return
+	}
+	s.pingMS.Store(nowMS)
+	s.conn.send(pingFrame)
 }
 
 // followExpiry prolongs what can be, else says that the token ends, and closes
@@ -232,7 +244,7 @@ func (s *Session) expiring() {
 
 // notify sends a notification; params is JSON.
 func (s *Session) notify(method, params string) {
-	s.conn.send(appendFrame(nil, []byte(`{"jsonrpc":"2.0","method":"`+method+`","params":`+params+`}`)))
+	s.say(appendFrame(nil, []byte(`{"jsonrpc":"2.0","method":"`+method+`","params":`+params+`}`)))
 }
 
 // closeWithin is how long a client has to take its close frame.
@@ -240,33 +252,24 @@ const closeWithin = time.Second
 
 // close says why and hangs up.
 func (s *Session) close(code Code, reason string) {
-	s.conn.last(closeFrame(code, reason))
+	if s.events != nil {
+		s.closeEvents(code, reason)
+	} else {
+		s.conn.last(closeFrame(code, reason))
+	}
+	s.hangUp()
+}
+
+// hangUp ends the connection when the client has had the time to do so.
+func (s *Session) hangUp() {
 	time.AfterFunc(closeWithin, func() { _ = s.conn.Close() }) //nolint:forbidigo // a limit of the socket
 }
 
-// leave closes after a moment, or later when requests are still open.
-func (s *Session) leave(ctx context.Context, after, atMost time.Duration) {
-	t := time.NewTimer(after) //nolint:forbidigo // spreads the closes
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-	tick := time.NewTicker(20 * time.Millisecond) //nolint:forbidigo // looks for the last answer
-	defer tick.Stop()
-	for waited := time.Duration(0); waited < atMost && ctx.Err() == nil; waited += 20 * time.Millisecond {
-		s.mu.Lock()
-		idle := len(s.pending) == 0 && !s.working || s.closed
-		s.mu.Unlock()
-		if idle {
-			break
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-	s.close(CodeDraining, "this server stops; another one answers")
+// idle says whether nothing waits for an answer.
+func (s *Session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.pending) == 0 && !s.working || s.closed
 }
 
 // end forgets the session.
@@ -279,7 +282,11 @@ func (s *Session) end() {
 	for _, t := range watching {
 		t.leave(s)
 	}
-	_ = s.ws.CloseNow()
+	if s.ws != nil {
+		_ = s.ws.CloseNow()
+	} else {
+		_ = s.conn.Close()
+	}
 	s.gateway.wheel.remove(s)
 	s.gateway.registry.leave(s, s.principal().Subject)
 	s.gateway.addresses.done(s.address)

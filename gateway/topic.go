@@ -65,7 +65,7 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 		over := t.over
 		t.mu.Unlock()
 		s.unwatch(t)
-		s.conn.send(appendError(nil, id, over))
+		s.say(appendError(nil, id, over))
 		return
 	}
 	caught := t.catchUp(w)
@@ -221,7 +221,7 @@ func (t *topic) do(s *step) {
 	case s.run != nil:
 		s.run()
 	case s.join != nil:
-		s.join.conn.send(s.frames)
+		s.join.say(s.frames)
 		if s.join.hears(t) { // it may have cancelled meanwhile, or ended
 			t.subscribers = append(t.subscribers, s.join)
 		}
@@ -229,8 +229,16 @@ func (t *topic) do(s *step) {
 		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
 	default:
 		t.hub.counts.frames.Add(uint64(len(t.subscribers)))
+		var events []byte
 		for _, o := range t.subscribers {
-			o.conn.send(s.frames)
+			if o.events == nil {
+				o.conn.send(s.frames)
+				continue
+			}
+			if events == nil {
+				events = appendEvents(nil, s.frames)
+			}
+			o.sayEvents(s.frames, events)
 		}
 		if s.over {
 			for _, o := range t.subscribers {
