@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 )
 
 // Event is something that a watch tells.
@@ -40,6 +41,7 @@ type watch struct {
 	method   string
 	params   json.RawMessage
 	tell     func(Event)
+	views    bool   // every push is the whole truth, whatever came before
 	id       uint64 // of the request that subscribed last
 	name     string // the server's for the subscription, once it said
 	position string
@@ -56,7 +58,9 @@ func (c *Client) Watch(method string, req proto.Message, after string, tell func
 
 // WatchRaw is Watch with JSON.
 func (c *Client) WatchRaw(method string, params json.RawMessage, after string, tell func(Event)) (stop func(), err error) {
+	known := messages.ByPath(method)
 	w := &watch{method: method, params: params, tell: tell, position: after}
+	w.views = known != nil && known.Stream == optionsv1.Stream_STREAM_STATE
 	c.mu.Lock()
 	if c.failure != nil {
 		c.mu.Unlock()
@@ -239,7 +243,7 @@ func (c *Client) pushed(ws *websocket.Conn, in *incoming) {
 	case w == nil:
 	case in.Params.End:
 		c.ended(w, in.Params.Error)
-	case in.Params.Previous != w.position:
+	case in.Params.Previous != w.position && !w.views:
 		c.mu.Lock()
 		old := w.id
 		delete(c.watches, old)

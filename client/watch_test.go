@@ -48,7 +48,7 @@ func TestWatchRefusedForTheMoment(t *testing.T) {
 // TestGap begins a watch again after what it has, when a push does not follow
 // that, and tells nothing of the push.
 func TestGap(t *testing.T) {
-	const head = `{"jsonrpc":"2.0","method":"cloud-user/watch-account","params":{"subscription":"user/ann",`
+	const head = `{"jsonrpc":"2.0","method":"session/watch-broadcasts","params":{"subscription":"broadcast/marketplace",`
 	asked := make(chan string, 10)
 	c := dial(t, script(t, func(ctx context.Context, ws *websocket.Conn, _ int) {
 		for n := 1; ; n++ {
@@ -66,7 +66,7 @@ func TestGap(t *testing.T) {
 				at, follows = "e.1", "e.1"
 			}
 			for _, f := range []string{
-				`{"jsonrpc":"2.0","id":` + id + `,"result":{"subscription":"user/ann","recovered":true,"position":"` + at + `"}}`,
+				`{"jsonrpc":"2.0","id":` + id + `,"result":{"subscription":"broadcast/marketplace","recovered":true,"position":"` + at + `"}}`,
 				head + `"position":"e.6","previous":"` + follows + `","result":{}}}`,
 			} {
 				_ = ws.Write(ctx, websocket.MessageText, []byte(f))
@@ -74,7 +74,7 @@ func TestGap(t *testing.T) {
 		}
 	}), "ann")
 	told := make(chan client.Event, 10)
-	if _, err := c.Watch("cloud-user/watch-account", &marketplacev1.WatchAccountRequest{}, "", func(e client.Event) { told <- e }); err != nil {
+	if _, err := c.Watch("session/watch-broadcasts", &marketplacev1.WatchBroadcastsRequest{}, "", func(e client.Event) { told <- e }); err != nil {
 		t.Fatal(err)
 	}
 	within(t, asked, "the question")

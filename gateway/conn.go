@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -27,10 +28,18 @@ type conn struct {
 	fill  func(fd uintptr) bool
 
 	mu       sync.Mutex
-	queue    []byte
+	queue    []segment
+	owed     int  // bytes in the queue
 	draining bool // a writer goroutine exists
 	closing  bool // a close frame was the last that is said
 	dead     bool
+}
+
+// segment is frames that wait for the socket. Of those about one view, only the
+// newest is kept.
+type segment struct {
+	view   *topic // nil: everything counts
+	frames []byte // shared, and not changed
 }
 
 // Buffers are taken when there is something to read and given back when it is read.
@@ -115,7 +124,7 @@ func (c *conn) readInto(fd uintptr) bool {
 
 // Write is the library's way out: control frames, each whole.
 func (c *conn) Write(p []byte) (int, error) {
-	c.send(p)
+	c.send(bytes.Clone(p)) // the library uses its buffer again
 	return len(p), nil
 }
 
@@ -158,49 +167,69 @@ func (c *conn) attempt(b []byte) (int, error) {
 
 // send writes whole frames without waiting; b is shared and not changed. What
 // the socket does not take is queued, and only then does a writer exist.
-func (c *conn) send(b []byte) {
+func (c *conn) send(b []byte) { c.sendView(nil, b) }
+
+// sendView is send for the newest view of a STATE topic, which takes the place of
+// one that still waits: a slow reader hears the newest of each, not all of them.
+// It says whether one was replaced.
+func (c *conn) sendView(view *topic, b []byte) (replaced bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.write(b)
+	return c.write(segment{view, b})
 }
 
 // last is send for a close frame: nothing is said after it.
 func (c *conn) last(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.write(b)
+	c.write(segment{frames: b})
 	c.closing = true
 }
 
 // write is called with the lock.
-func (c *conn) write(b []byte) {
+func (c *conn) write(s segment) (replaced bool) {
 	switch {
 	case c.dead || c.closing:
-		return
+		return false
 	case c.draining:
-		if len(c.queue)+len(b) <= c.limit {
-			c.queue = append(c.queue, b...)
-			return
-		}
-		// What is being written ends at a frame's end; what waits is dropped,
-		// and the client comes back for it.
-		c.queue, c.dead = append(c.queue[:0], c.slow...), true
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:forbidigo // a deadline of the socket
-		return
+		return c.enqueue(s)
 	}
 	n, err := 0, error(nil)
 	if c.raw != nil {
-		n, err = c.attempt(b)
+		n, err = c.attempt(s.frames)
 	}
 	switch {
 	case err != nil:
 		c.dead = true
 		_ = c.Close()
-	case n < len(b):
+	case n < len(s.frames):
 		c.draining = true
-		c.queue = append(c.queue, b[n:]...)
+		c.queue, c.owed = append(c.queue, segment{frames: s.frames[n:]}), len(s.frames)-n
 		go c.drain()
 	}
+	return false
+}
+
+// enqueue is called with the lock.
+func (c *conn) enqueue(s segment) (replaced bool) {
+	if s.view != nil {
+		for i := range c.queue {
+			if old := &c.queue[i]; old.view == s.view {
+				c.owed += len(s.frames) - len(old.frames)
+				old.frames = s.frames
+				return true
+			}
+		}
+	}
+	if c.owed+len(s.frames) <= c.limit {
+		c.queue, c.owed = append(c.queue, s), c.owed+len(s.frames)
+		return false
+	}
+	// What is being written ends at a frame's end; what waits is dropped, and the
+	// client comes back for it.
+	c.queue, c.dead = append(c.queue[:0], segment{frames: c.slow}), true
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:forbidigo // a deadline of the socket
+	return false
 }
 
 // writeTimeout bounds how long a reader may not read at all.
@@ -210,10 +239,14 @@ const writeTimeout = 10 * time.Second
 func (c *conn) drain() {
 	for {
 		c.mu.Lock()
-		b := c.queue
-		c.queue = nil
-		if len(b) == 0 {
-			c.draining = false
+		batch := make(net.Buffers, len(c.queue))
+		for i := range c.queue {
+			batch[i] = c.queue[i].frames
+		}
+		clear(c.queue)
+		c.queue, c.owed = c.queue[:0], 0
+		if len(batch) == 0 {
+			c.queue, c.draining = nil, false
 			if c.dead {
 				_ = c.Close()
 			}
@@ -224,10 +257,10 @@ func (c *conn) drain() {
 			_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:forbidigo // a deadline of the socket
 		}
 		c.mu.Unlock()
-		_, err := c.Conn.Write(b)
+		_, err := batch.WriteTo(c.Conn)
 		c.mu.Lock()
 		if err != nil {
-			c.dead, c.queue = true, nil
+			c.dead, c.queue, c.owed = true, nil, 0
 			_ = c.Close()
 		}
 		if !c.dead {

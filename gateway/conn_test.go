@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
@@ -32,7 +33,7 @@ func TestFramesNeverInterleave(t *testing.T) {
 	for range peers {
 		p := s.dial("ann")
 		all.Go(func() {
-			p.ask(1, "cloud-user/watch-account", "{}")
+			p.ask(1, "session/watch-broadcasts", "{}")
 			p.hear()
 			begun.Done()
 			all.Go(func() {
@@ -69,29 +70,36 @@ func TestFramesNeverInterleave(t *testing.T) {
 	}
 	begun.Wait()
 	for v := range uint64(pushes) {
-		s.push("ann", frame(v+2, v+1))
+		s.announce(v+2, "x")
 	}
 	all.Wait()
 }
 
-// TestSlowReader sends a client away that does not read, and none that does.
+// announce is what the broadcasting actor says at a version.
+func (s *server) announce(v uint64, text string) {
+	said := &marketplacev1.WatchBroadcastsResponse{Broadcasts: []*marketplacev1.Broadcast{{Text: text}}}
+	s.gateway.Hub().Push(&clusterv1.Push{
+		Kind: "broadcast", Id: "marketplace", Method: messages.ByPath("session/watch-broadcasts").Name, Epoch: "e",
+		Frame: &clusterv1.Frame{Version: v, Previous: v - 1, Payload: reply(said, v).GetPayload()},
+	})
+}
+
+// note is as much as a push may say.
+var note = strings.Repeat("y", 64<<10)
+
+// TestSlowReader sends a client away that does not read a stream whose every
+// item counts, and none that does.
 func TestSlowReader(t *testing.T) {
-	s := serve(t, func(c *Config) { c.Limits.QueueBytes = 256 << 10 })
+	s := serve(t, nil)
 	slow, fast := s.dial("ann"), s.dial("ann")
 	for _, p := range []*peer{slow, fast} {
-		p.ask(1, "cloud-user/watch-account", "{}")
+		p.ask(1, "session/watch-broadcasts", "{}")
 		p.hear()
-	}
-	note := strings.Repeat("y", 64<<10)
-	push := func(v uint64) {
-		f := frame(v, v-1)
-		f.Payload = reply(&marketplacev1.WatchAccountResponse{Account: &marketplacev1.Account{UserId: note}}, v).GetPayload()
-		s.push("ann", f)
 	}
 	v := uint64(1)
 	for s.gateway.Stats().Sessions == 2 && !s.someDead() { // until both sockets and the queue are full
 		v++
-		push(v)
+		s.announce(v, note)
 		if f := fast.hear(); f.Params.Previous != (position{"e", v - 1}).String() {
 			t.Fatalf("the fast one hears a push behind %s", f.Params.Previous)
 		}
@@ -99,9 +107,38 @@ func TestSlowReader(t *testing.T) {
 	if code := slow.closed(); code != CodeSlow {
 		t.Errorf("the slow one is closed with %d, not %d", code, CodeSlow)
 	}
-	push(v + 1)
+	s.announce(v+1, note)
 	fast.hear()
 	eventually(t, "the slow one is forgotten", func() bool { return s.gateway.Stats().Sessions == 1 })
+}
+
+// TestSlowReaderOfViews lets a client be slow that watches a view: it hears the
+// newest when it reads again, and never owes more than that.
+func TestSlowReaderOfViews(t *testing.T) {
+	s := serve(t, func(c *Config) { c.Limits.QueueBytes = 256 << 10 })
+	p := s.dial("ann")
+	p.ask(1, "cloud-user/watch-account", "{}")
+	p.hear()
+	const last = 300 // of 64 KiB each: more than the sockets and the queue hold
+	for v := uint64(2); v <= last; v++ {
+		f := frame(v, v-1)
+		f.Payload = reply(&marketplacev1.WatchAccountResponse{Account: &marketplacev1.Account{UserId: note, Credit: int64(v)}}, v).GetPayload()
+		s.push("ann", f)
+	}
+	heard, at := 0, ""
+	for ; at != "e.300"; heard++ {
+		at = p.hear().Params.Position
+	}
+	if heard >= last-1 {
+		t.Errorf("it heard %d of %d views", heard, last-1)
+	}
+	p.ask(2, "session/get", "{}")
+	if f := p.hear(); f.ID == nil {
+		t.Errorf("the connection says %+v", f)
+	}
+	if c := s.gateway.Stats().Hub.Coalesced; c == 0 {
+		t.Error("no view took the place of another")
+	}
 }
 
 // someDead says whether a connection is being sent away.

@@ -30,7 +30,7 @@ type hubShard struct {
 	topics map[topicKey]*topic
 }
 
-type hubCounts struct{ pushes, frames, gaps atomic.Uint64 }
+type hubCounts struct{ pushes, frames, coalesced, gaps atomic.Uint64 }
 
 // HubStats are counts since the start.
 type HubStats struct {
@@ -38,6 +38,8 @@ type HubStats struct {
 	Pushes uint64 // pushes that actors said
 	Frames uint64 // frames that were written for them
 	Gaps   uint64 // pushes that did not follow and were asked for again
+	// Coalesced are pushes that joined another that still waited, or took its place.
+	Coalesced uint64
 }
 
 // topicAddress is the actor of a stream.
@@ -92,7 +94,7 @@ func (h *Hub) stats() HubStats {
 		n += len(h.shards[i].topics)
 		h.shards[i].mu.Unlock()
 	}
-	return HubStats{Topics: uint64(n), Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load()}
+	return HubStats{Topics: uint64(n), Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load(), Coalesced: h.counts.coalesced.Load()}
 }
 
 // hold returns the topic of a stream for one more session.

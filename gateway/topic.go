@@ -148,11 +148,24 @@ func (t *topic) take(p *clusterv1.Push) {
 		if ask {
 			pool.Go(t.ask)
 		}
+	case t.full():
+		t.mu.Unlock()
+		t.end(messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "more is said here than can be passed on: subscribe again after the last position"))
 	default:
 		previous := t.at
 		t.at.version = f.GetVersion()
 		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload())})
 	}
+}
+
+// full says whether what waits for the sweeper is as much as one connection may
+// owe. A STATE topic never is: its newest view is all that waits.
+func (t *topic) full() bool {
+	waits := 0
+	for i := range t.steps {
+		waits += len(t.steps[i].frames)
+	}
+	return waits > t.hub.gateway.limits.QueueBytes
 }
 
 // appendPush appends the frame of a push. It names the topic, not the request
@@ -179,10 +192,16 @@ func (t *topic) appendPush(to []byte, previous, at position, payload []byte) []b
 // queue adds a step and sees that somebody sweeps. It is called with the lock
 // and gives it back.
 func (t *topic) queue(s step) {
-	if n := len(t.steps); n > 0 && s.plain() && t.steps[n-1].plain() {
-		t.steps[n-1].frames = append(t.steps[n-1].frames, s.frames...)
-	} else {
+	n := len(t.steps)
+	switch {
+	case n == 0 || !s.plain() || !t.steps[n-1].plain():
 		t.steps = append(t.steps, s)
+	case t.method.Stream == optionsv1.Stream_STREAM_STATE: // the newest view is the whole truth
+		t.steps[n-1].frames = s.frames
+		t.hub.counts.coalesced.Add(1)
+	default:
+		t.steps[n-1].frames = append(t.steps[n-1].frames, s.frames...)
+		t.hub.counts.coalesced.Add(1)
 	}
 	start := !t.sweeping
 	t.sweeping = true
@@ -230,9 +249,15 @@ func (t *topic) do(s *step) {
 	default:
 		t.hub.counts.frames.Add(uint64(len(t.subscribers)))
 		var events []byte
+		var view *topic
+		if t.method.Stream == optionsv1.Stream_STREAM_STATE && !s.over {
+			view = t
+		}
 		for _, o := range t.subscribers {
 			if o.events == nil {
-				o.conn.send(s.frames)
+				if o.conn.sendView(view, s.frames) {
+					t.hub.counts.coalesced.Add(1)
+				}
 				continue
 			}
 			if events == nil {
