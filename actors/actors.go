@@ -25,6 +25,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/user"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -52,6 +53,7 @@ type Config struct {
 	Keys      *keyring.Ring
 	Domain    clock.Clock
 	Log       *slog.Logger
+	Tracer    *telemetry.Tracer // nil: nothing is traced
 	Executors map[protoreflect.FullName]entity.Executor
 	Terms     deployment.Terms
 	Prices    price.Policy
@@ -88,7 +90,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	s := &System{store: c.Store, publisher: persistence.NewPublisher(c.Store), quit: func() {}}
 	s.Catalogue = catalogue.New(catalogue.Config{Store: c.Store, Prices: c.Prices, Read: readNode, Log: c.Log})
 	s.runtime = entity.NewRuntime(entity.Config{
-		Store: c.Store, Executors: c.Executors, Keys: c.Keys, Domain: c.Domain, Log: c.Log,
+		Store: c.Store, Executors: c.Executors, Keys: c.Keys, Domain: c.Domain, Log: c.Log, Tracer: c.Tracer,
 		SnapshotEvery: c.SnapshotEvery, GateLimit: c.GateLimit, ScanEvery: c.ScanEvery,
 	})
 	s.group = persistence.NewSubscriber(c.Store, persistence.SubscriberConfig{Group: "inbox", Log: c.Log})

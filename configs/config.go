@@ -38,6 +38,8 @@ type Config struct {
 	Billing Billing `koanf:"billing"`
 	Sealing Sealing `koanf:"sealing"`
 	Log     Log     `koanf:"log"`
+
+	Telemetry Telemetry `koanf:"telemetry"`
 }
 
 // Sandbox says whether the outside world is played on loopback.
@@ -227,6 +229,16 @@ type Sealing struct {
 	// PreviousFiles are the files of earlier keys, which "marketplace rekey" makes
 	// superfluous. Default: none.
 	PreviousFiles []string `koanf:"previous_files"`
+}
+
+// Telemetry is where the process sends the ways of requests.
+type Telemetry struct {
+	// OTLPEndpoint takes spans by OTLP over HTTP, such as http://127.0.0.1:4318.
+	// Default: none, which means that nothing is traced.
+	OTLPEndpoint string `koanf:"otlp_endpoint"`
+	// TraceRatio is the share of requests that are traced of those whose sender
+	// does not say: 0 to 1. Default: 0.01.
+	TraceRatio float64 `koanf:"trace_ratio"`
 }
 
 // Log is what the process tells of itself.

@@ -51,5 +51,7 @@ func Default() Config {
 		},
 		Billing: Billing{CreditGrace: 72 * time.Hour},
 		Log:     Log{Level: "info", Format: "text"},
+
+		Telemetry: Telemetry{TraceRatio: 0.01},
 	}
 }

@@ -78,6 +78,12 @@ func set(field reflect.Value, value any) error {
 			return fmt.Errorf("%v is not a duration, such as 25s or 10m", value)
 		}
 		*to = d
+	case *float64:
+		f, err := strconv.ParseFloat(fmt.Sprint(value), 64)
+		if err != nil {
+			return fmt.Errorf("%v is not a number", value)
+		}
+		*to = f
 	case *int:
 		n, err := strconv.Atoi(fmt.Sprint(value))
 		if err != nil {

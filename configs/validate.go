@@ -31,6 +31,8 @@ func (c Config) Validate() error {
 	between(&f, "actors.gate_limit", c.Actors.GateLimit, 1, 1_000_000)
 	between(&f, "actors.scan_every", c.Actors.ScanEvery, 10*time.Millisecond, time.Minute)
 	between(&f, "billing.credit_grace", c.Billing.CreditGrace, 0, 90*24*time.Hour)
+	f.url("telemetry.otlp_endpoint", c.Telemetry.OTLPEndpoint)
+	between(&f, "telemetry.trace_ratio", c.Telemetry.TraceRatio, 0, 1)
 	f.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	f.oneOf("log.format", c.Log.Format, "text", "json")
 	if c.Environment == Production {
@@ -127,7 +129,7 @@ func (f *faults) oneOf(path, value string, allowed ...string) {
 }
 
 // between adds a fault if a value is not from least to most.
-func between[T int | Bytes | time.Duration](f *faults, path string, value, least, most T) {
+func between[T int | float64 | Bytes | time.Duration](f *faults, path string, value, least, most T) {
 	f.when(value < least || value > most, path, "%v is not from %v to %v", value, least, most)
 }
 

@@ -17,8 +17,7 @@ import (
 type conn struct {
 	net.Conn
 	raw   syscall.RawConn // nil: what is written is encrypted first, and always waits
-	limit int             // bytes that a slow reader may owe
-	slow  []byte
+	terms *terms
 
 	// The reader's own.
 	early []byte // what net/http had read ahead
@@ -33,6 +32,14 @@ type conn struct {
 	draining bool // a writer goroutine exists
 	closing  bool // a close frame was the last that is said
 	dead     bool
+}
+
+// terms are what connections of one kind have in common.
+type terms struct {
+	limit   int    // bytes that a slow reader may owe
+	slow    []byte // what tells a slow reader that it is sent away
+	onSlow  func() // counts it
+	traffic *traffic
 }
 
 // segment is frames that wait for the socket. Of those about one view, only the
@@ -50,11 +57,10 @@ var (
 	tries   = sync.Pool{New: func() any { return newTry() }}
 )
 
-// newConn wraps a connection; limit is what it may owe before it is closed as
-// slow, with the frame that says so. One that hides its file descriptor, as TLS
+// newConn wraps a connection. One that hides its file descriptor, as TLS
 // does, is read and written as any net.Conn, by goroutines that wait.
-func newConn(nc net.Conn, early []byte, limit int, slow []byte) (*conn, error) {
-	c := &conn{Conn: nc, limit: limit, slow: slow, early: append([]byte(nil), early...)}
+func newConn(nc net.Conn, early []byte, terms *terms) (*conn, error) {
+	c := &conn{Conn: nc, terms: terms, early: append([]byte(nil), early...)}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return c, nil
@@ -197,6 +203,8 @@ func (c *conn) write(s segment) (replaced bool) {
 	n, err := 0, error(nil)
 	if c.raw != nil {
 		n, err = c.attempt(s.frames)
+		c.terms.traffic.sent.Add(1)
+		c.terms.traffic.sentBytes.Add(uint64(n)) //nolint:gosec // a count
 	}
 	switch {
 	case err != nil:
@@ -204,7 +212,8 @@ func (c *conn) write(s segment) (replaced bool) {
 		_ = c.Close()
 	case n < len(s.frames):
 		c.draining = true
-		c.queue, c.owed = append(c.queue, segment{frames: s.frames[n:]}), len(s.frames)-n
+		c.queue = append(c.queue, segment{frames: s.frames[n:]})
+		c.owe(len(s.frames) - n)
 		go c.drain()
 	}
 	return false
@@ -215,21 +224,30 @@ func (c *conn) enqueue(s segment) (replaced bool) {
 	if s.view != nil {
 		for i := range c.queue {
 			if old := &c.queue[i]; old.view == s.view {
-				c.owed += len(s.frames) - len(old.frames)
+				c.owe(len(s.frames) - len(old.frames))
 				old.frames = s.frames
 				return true
 			}
 		}
 	}
-	if c.owed+len(s.frames) <= c.limit {
-		c.queue, c.owed = append(c.queue, s), c.owed+len(s.frames)
+	if c.owed+len(s.frames) <= c.terms.limit {
+		c.queue = append(c.queue, s)
+		c.owe(len(s.frames))
 		return false
 	}
 	// What is being written ends at a frame's end; what waits is dropped, and the
 	// client comes back for it.
-	c.queue, c.dead = append(c.queue[:0], segment{frames: c.slow}), true
+	c.owe(len(c.terms.slow) - c.owed)
+	c.queue, c.dead = append(c.queue[:0], segment{frames: c.terms.slow}), true
+	c.terms.onSlow()
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:forbidigo // a deadline of the socket
 	return false
+}
+
+// owe counts bytes that wait, or do not any more.
+func (c *conn) owe(n int) {
+	c.owed += n
+	c.terms.traffic.owed.Add(int64(n))
 }
 
 // writeTimeout bounds how long a reader may not read at all.
@@ -244,7 +262,8 @@ func (c *conn) drain() {
 			batch[i] = c.queue[i].frames
 		}
 		clear(c.queue)
-		c.queue, c.owed = c.queue[:0], 0
+		c.queue = c.queue[:0]
+		c.owe(-c.owed)
 		if len(batch) == 0 {
 			c.queue, c.draining = nil, false
 			if c.dead {
@@ -257,10 +276,13 @@ func (c *conn) drain() {
 			_ = c.Conn.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:forbidigo // a deadline of the socket
 		}
 		c.mu.Unlock()
-		_, err := batch.WriteTo(c.Conn)
+		n, err := batch.WriteTo(c.Conn)
+		c.terms.traffic.sent.Add(1)
+		c.terms.traffic.sentBytes.Add(uint64(n)) //nolint:gosec // a count
 		c.mu.Lock()
 		if err != nil {
-			c.dead, c.queue, c.owed = true, nil, 0
+			c.dead, c.queue = true, nil
+			c.owe(-c.owed)
 			_ = c.Close()
 		}
 		if !c.dead {
@@ -273,8 +295,7 @@ func (c *conn) drain() {
 // hijacker hands the library our conn, and buffers that hold one control frame.
 type hijacker struct {
 	http.ResponseWriter
-	limit int
-	slow  []byte
+	terms *terms
 	conn  *conn
 }
 
@@ -286,7 +307,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	early, err := rw.Peek(rw.Reader.Buffered())
 	if err == nil {
-		h.conn, err = newConn(nc, early, h.limit, h.slow)
+		h.conn, err = newConn(nc, early, h.terms)
 	}
 	if err != nil {
 		_ = nc.Close()

@@ -245,7 +245,7 @@ func TestLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newConn(one, nil, 1<<20, nil)
+	c, err := newConn(one, nil, &terms{limit: 1 << 20, traffic: &traffic{}})
 	if err != nil {
 		t.Fatal(err)
 	}

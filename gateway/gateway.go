@@ -34,6 +34,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -124,6 +125,8 @@ type Config struct {
 	Origins  []string                     // origins of other hosts that browsers may come from
 	Hosts    []string                     // host names that requests may be for; empty: the loopback's
 	Proxies  []netip.Prefix               // who may say on whose behalf it asks
+	Metrics  *telemetry.Metrics           // nil: nobody looks
+	Tracer   *telemetry.Tracer            // nil: nothing is traced
 }
 
 // Gateway serves the marketplace's methods.
@@ -138,7 +141,11 @@ type Gateway struct {
 	proxies  []netip.Prefix
 	actors   Actors
 	hub      *Hub
-	slow     []byte
+	byFrames terms // of connections that speak WebSocket
+	byEvents terms // of streams by HTTP
+	traffic  traffic
+	meters   *meters
+	tracer   *telemetry.Tracer
 
 	registry   *registry
 	wheel      wheel
@@ -164,8 +171,8 @@ type Stats struct {
 // New returns a Gateway; Start sets it going.
 func New(c Config) *Gateway {
 	g := &Gateway{
-		limits: c.Limits.withDefaults(), identify: c.Identify, cookie: c.Cookie, clock: c.Clock, log: c.Log, origins: c.Origins, proxies: c.Proxies,
-		hosts: map[string]bool{}, registry: newRegistry(), lookEvery: lookAtMost, slow: closeFrame(CodeSlow, "reading too slowly; come back and resume"),
+		limits: c.Limits.withDefaults(), identify: c.Identify, cookie: c.Cookie, clock: c.Clock, log: c.Log, origins: c.Origins, proxies: c.Proxies, tracer: c.Tracer,
+		hosts: map[string]bool{}, registry: newRegistry(), lookEvery: lookAtMost,
 	}
 	g.handshakes = newLimiter(g.limits.HandshakeRate, g.limits.HandshakeBurst)
 	g.callers = newLimiter(g.limits.Rate, g.limits.Burst)
@@ -186,6 +193,11 @@ func New(c Config) *Gateway {
 		g.hosts[strings.ToLower(h)] = true
 	}
 	g.hub = newHub(g)
+	g.meters = newMeters(g, c.Metrics)
+	const slow = "reading too slowly; come back and resume"
+	onSlow := func() { g.meters.closed(CodeSlow) }
+	g.byFrames = terms{g.limits.QueueBytes, closeFrame(CodeSlow, slow), onSlow, &g.traffic}
+	g.byEvents = terms{g.limits.QueueBytes, endEvent(CodeSlow, slow), onSlow, &g.traffic}
 	return g
 }
 
@@ -226,11 +238,11 @@ func (g *Gateway) WebSocket() http.Handler {
 			g.refuseHTTP(w, e)
 			return
 		}
-		h := &hijacker{ResponseWriter: w, limit: g.limits.QueueBytes, slow: g.slow}
+		h := &hijacker{ResponseWriter: w, terms: &g.byFrames}
 		s := &Session{gateway: g, address: address}
 		ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 			Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // originAllowed is stricter: a scheme counts
-			CompressionMode: websocket.CompressionDisabled, OnPongReceived: func(context.Context, []byte) { s.heard() },
+			CompressionMode: websocket.CompressionDisabled, OnPongReceived: func(context.Context, []byte) { s.ponged() },
 		})
 		if err != nil {
 			g.addresses.done(address)
@@ -241,6 +253,6 @@ func (g *Gateway) WebSocket() http.Handler {
 		s.conn, s.ws = h.conn, ws
 		// The authentication has a goroutine of its own, whose stack may grow
 		// and dies with it.
-		go s.open(shown) //nolint:gosec,contextcheck // the session outlives the handshake's request
+		go s.open(shown) //nolint:contextcheck // the session outlives the handshake's request
 	})
 }

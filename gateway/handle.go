@@ -13,6 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -74,7 +75,26 @@ func (s *Session) tell(method string, err error) *messages.Error {
 	if _, refused := errors.AsType[*messages.Error](err); !refused {
 		s.gateway.log.Error("request failed", slog.String("method", method), slog.Any("error", err))
 	}
-	return messages.AsError(err)
+	e := messages.AsError(err)
+	s.gateway.meters.refused(e)
+	return e
+}
+
+// trace begins the span of a request, and has what follows go below it.
+func (g *Gateway) trace(req *clusterv1.Request, m *messages.Method) *telemetry.Span {
+	span := g.tracer.Start(req.GetHeaders()["traceparent"], m.Path)
+	if parent := span.Parent(); parent != "" {
+		req.Headers = map[string]string{"traceparent": parent}
+	}
+	return span
+}
+
+// reasonOf returns the reason of a refusal, or "".
+func reasonOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return messages.ReasonName(messages.AsError(err).Reason)
 }
 
 // pay takes what a frame costs, or refuses it.
@@ -156,8 +176,9 @@ func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte,
 		return nil, s.subscribe(id, m, req, after)
 	}
 	address := topicAddress{req.GetKind(), req.GetId()}
+	asked, span := s.gateway.clock.Now(), s.gateway.trace(req, m)
 	s.gateway.actors.Call(req, s.gateway.limits.CallTimeout, func(r *clusterv1.Response) {
-		s.after(address, item{id: id, method: m, answer: r})
+		s.after(address, item{id: id, method: m, answer: r, asked: asked, span: span})
 	})
 	return nil, nil
 }
@@ -218,6 +239,10 @@ func (s *Session) describe(m proto.Message) []byte {
 func (s *Session) reply(out []byte, it item) []byte {
 	s.finish(it.id)
 	result, err := answer(it.method, it.answer)
+	if !it.asked.IsZero() {
+		s.gateway.meters.answered(it.method, s.gateway.clock.Now().Sub(it.asked))
+	}
+	it.span.End(reasonOf(err))
 	if err != nil {
 		if it.answer.GetError().GetCode() == int32(code.Code_NOT_FOUND) {
 			l := s.gateway.limits

@@ -70,18 +70,22 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.Streams() {
-		g.stream(w, r, m, req)
+		g.stream(w, r, m, req) //nolint:contextcheck // the stream outlives the request that begins it
 		return
 	}
+	asked, span := g.clock.Now(), g.trace(req, m)
 	answered := make(chan *clusterv1.Response, 1)
 	g.actors.Call(req, g.limits.CallTimeout, func(r *clusterv1.Response) { answered <- r })
 	var response *clusterv1.Response
 	select {
 	case response = <-answered:
 	case <-r.Context().Done():
+		span.End("nobody waits for the answer any more")
 		return
 	}
 	body, err := answer(m, response)
+	g.meters.answered(m, g.clock.Now().Sub(asked))
+	span.End(reasonOf(err))
 	if err != nil {
 		g.refuseHTTP(w, err)
 		return
@@ -201,6 +205,7 @@ func (g *Gateway) refuseHTTP(w http.ResponseWriter, err error) {
 	}
 	e := messages.AsError(err)
 	g.counts.refused.Add(1)
+	g.meters.refused(e)
 	if e.Retry > 0 {
 		w.Header().Set("Retry-After", itoa(int64(e.Retry.Seconds())+1))
 	}

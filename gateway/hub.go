@@ -34,10 +34,11 @@ type hubCounts struct{ pushes, frames, coalesced, gaps atomic.Uint64 }
 
 // HubStats are counts since the start.
 type HubStats struct {
-	Topics uint64 // streams heard now
-	Pushes uint64 // pushes that actors said
-	Frames uint64 // frames that were written for them
-	Gaps   uint64 // pushes that did not follow and were asked for again
+	Topics        uint64 // streams heard now
+	Subscriptions uint64 // by connections, each counted
+	Pushes        uint64 // pushes that actors said
+	Frames        uint64 // frames that were written for them
+	Gaps          uint64 // pushes that did not follow and were asked for again
 	// Coalesced are pushes that joined another that still waited, or took its place.
 	Coalesced uint64
 }
@@ -88,13 +89,19 @@ func (s *hubShard) all() []*topic {
 }
 
 func (h *Hub) stats() HubStats {
-	n := 0
+	n, held := 0, 0
 	for i := range h.shards {
 		h.shards[i].mu.Lock()
 		n += len(h.shards[i].topics)
+		for _, t := range h.shards[i].topics {
+			held += t.holders
+		}
 		h.shards[i].mu.Unlock()
 	}
-	return HubStats{Topics: uint64(n), Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load(), Coalesced: h.counts.coalesced.Load()}
+	return HubStats{
+		Topics: uint64(n), Subscriptions: uint64(held),
+		Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load(), Coalesced: h.counts.coalesced.Load(),
+	}
 }
 
 // hold returns the topic of a stream for one more session.

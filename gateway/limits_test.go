@@ -106,7 +106,7 @@ func TestHTTPRate(t *testing.T) {
 	for range 30 {
 		statuses[s.get("ann").StatusCode]++
 	}
-	if statuses[200] != 20 || statuses[429] != 10 || s.get("ben").StatusCode != 200 {
+	if statuses[200] != 20 || statuses[429] != 10 || s.get("ben").StatusCode != http.StatusOK {
 		t.Errorf("answers by status: %v", statuses)
 	}
 }

@@ -198,7 +198,7 @@ func (s *Session) renew() {
 		err = s.prolong(who)
 	}
 	if err != nil {
-		s.tell(refreshMethod, err)
+		_ = s.tell(refreshMethod, err) // logged; the client hears of it when it must act
 		s.expiring()
 	}
 }

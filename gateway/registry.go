@@ -79,6 +79,18 @@ func (r *registry) of(subject string) []*Session {
 	return slices.Clone(shard.people[subject])
 }
 
+// users is how many people have a session.
+func (r *registry) users() int {
+	n := 0
+	for i := range r.shards {
+		shard := &r.shards[i]
+		shard.mu.Lock()
+		n += len(shard.people)
+		shard.mu.Unlock()
+	}
+	return n
+}
+
 // all returns every session.
 func (r *registry) all() []*Session {
 	all := make([]*Session, 0, r.count.Load())

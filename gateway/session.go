@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/pool"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 )
@@ -56,6 +57,8 @@ type item struct {
 	id     []byte
 	method *messages.Method
 	answer *clusterv1.Response
+	asked  time.Time       // when the request came
+	span   *telemetry.Span // nil: it is not traced
 }
 
 // push hands the worker something to do.
@@ -137,6 +140,10 @@ func (s *Session) read() {
 		frame, err := readFrame(r)
 		s.heard()
 		s.begunMS.Store(0)
+		s.gateway.traffic.received.Add(1)
+		if frame != nil {
+			s.gateway.traffic.receivedBytes.Add(uint64(len(*frame)))
+		}
 		if err != nil {
 			return
 		}
@@ -169,6 +176,14 @@ func readFrame(r io.Reader) (*[]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// ponged notes the answer to a ping.
+func (s *Session) ponged() {
+	if ping := s.pingMS.Load(); ping != 0 {
+		s.gateway.meters.pongs(time.Duration(s.gateway.clock.Now().UnixMilli()-ping) * time.Millisecond)
+	}
+	s.heard()
 }
 
 // heard notes that the client lives.
@@ -252,6 +267,7 @@ const closeWithin = time.Second
 
 // close says why and hangs up.
 func (s *Session) close(code Code, reason string) {
+	s.gateway.meters.closed(code)
 	if s.events != nil {
 		s.closeEvents(code, reason)
 	} else {

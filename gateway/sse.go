@@ -33,7 +33,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, m *messages.Met
 		g.refuseHTTP(w, e)
 		return
 	}
-	h := &hijacker{ResponseWriter: w, limit: g.limits.QueueBytes, slow: endEvent(CodeSlow, "reading too slowly; come back and resume")}
+	h := &hijacker{ResponseWriter: w, terms: &g.byEvents}
 	if _, _, err := h.Hijack(); err != nil {
 		g.addresses.done(address)
 		g.refuseHTTP(w, err)

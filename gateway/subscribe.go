@@ -65,6 +65,7 @@ func (s *Session) subscribe(id []byte, m *messages.Method, req *clusterv1.Reques
 			return
 		}
 		s.finish(id)
+		s.gateway.meters.resumed(after, watching.GetRecovered())
 		t.join(s, id, watching)
 	})
 	return nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -42,6 +43,7 @@ type topic struct {
 // step is one thing to do in order: write to all, let one in or go, or run something.
 type step struct {
 	frames      []byte
+	said        time.Time // when the first of the pushes in frames came
 	join, leave *Session
 	run         func()
 	over        bool
@@ -154,7 +156,7 @@ func (t *topic) take(p *clusterv1.Push) {
 	default:
 		previous := t.at
 		t.at.version = f.GetVersion()
-		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload())})
+		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload()), said: t.hub.gateway.clock.Now()})
 	}
 }
 
@@ -264,6 +266,9 @@ func (t *topic) do(s *step) {
 				events = appendEvents(nil, s.frames)
 			}
 			o.sayEvents(s.frames, events)
+		}
+		if !s.said.IsZero() {
+			t.hub.gateway.meters.swept[t.method](t.hub.gateway.clock.Now().Sub(s.said))
 		}
 		if s.over {
 			for _, o := range t.subscribers {

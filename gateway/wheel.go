@@ -74,7 +74,7 @@ func (w *wheel) run(ctx context.Context, now func() time.Time) {
 		case <-t.C:
 			at := now()
 			for _, s := range w.turn() {
-				w.add(s, s.look(at))
+				w.add(s, s.look(at)) //nolint:contextcheck // what a look leads to outlives the turn
 			}
 		case <-ctx.Done():
 			return

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
@@ -35,6 +36,7 @@ type out struct {
 	to       *actor.PID
 	response *clusterv1.Response
 	watch    *watch
+	span     *telemetry.Span // of the waiting; nil: nobody traces it
 }
 
 func (o *out) call() uint64 {
@@ -277,6 +279,7 @@ func (e *entity) release(ctx actor.Context, b *batch) {
 			e.join(ctx, o.watch)
 		} else {
 			e.send(ctx, o.to, o.response)
+			o.span.End("")
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
@@ -152,7 +153,9 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 	if m.SealsReply() {
 		env.Secret = rand.Text()
 	}
+	span := e.trace(req, "decide")
 	d, err := e.machine.decide(body, env)
+	span.End(failure(err))
 	if m.Internal && m.Command() && len(d.events) == 0 {
 		e.confirm()
 	}
@@ -167,6 +170,21 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 	e.keep(d, command)
 	e.answer(ctx, from, &clusterv1.Response{Call: req.GetCall(), Payload: d.reply})
 	e.flush(ctx)
+}
+
+// trace begins a span of a request that is traced.
+func (e *entity) trace(req *clusterv1.Request, what string) *telemetry.Span {
+	if e.rt.Tracer == nil || req == nil {
+		return nil
+	}
+	return e.rt.Tracer.Below(req.GetHeaders()["traceparent"], what+" "+e.kind.Name)
+}
+
+func failure(err error) string {
+	if err == nil {
+		return ""
+	}
+	return messages.AsError(err).Reason.String()
 }
 
 // confirm writes down that nothing was decided. Another entity builds on the
@@ -237,7 +255,7 @@ func (e *entity) wake(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 // answer lets a response out when everything it has seen is durable.
 func (e *entity) answer(ctx actor.Context, to *actor.PID, r *clusterv1.Response) {
 	if b := e.youngest(); b != nil {
-		b.outs = append(b.outs, out{to: to, response: r})
+		b.outs = append(b.outs, out{to: to, response: r, span: e.trace(e.asked.req, "commit")})
 		return
 	}
 	e.send(ctx, to, r)

@@ -19,6 +19,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/internal/fault"
 	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
 )
@@ -39,6 +40,7 @@ type Config struct {
 	Scheduler     schedule.Scheduler // where work runs; nil: goroutines
 	Random        func() uint64      // what ids and pauses are made of; nil: math/rand/v2
 	Log           *slog.Logger       // nil: none
+	Tracer        *telemetry.Tracer  // nil: nothing is traced
 	SnapshotEvery int                // commits between snapshots; 100
 	GateLimit     int                // answers that one entity holds back; 2048
 	Shared        bool               // several processes share the store: a renewed watch is compared with it

@@ -66,15 +66,7 @@ func (m *Main) ready(w http.ResponseWriter, _ *http.Request) {
 
 // metrics tells the counts of every part.
 func (m *Main) metrics() *telemetry.Metrics {
-	t := telemetry.NewMetrics()
-	t.Gauge("sessions", "Connections that are signed in.", func() uint64 { return m.gateway.Stats().Sessions })
-	t.Counter("connections_total", "Connections that were accepted.", func() uint64 { return m.gateway.Stats().Accepted })
-	t.Counter("requests_total", "Requests of clients.", func() uint64 { return m.gateway.Stats().Requests })
-	t.Counter("refused_total", "Connections and HTTP requests that were refused.", func() uint64 { return m.gateway.Stats().Refused })
-	t.Gauge("streams", "Streams that this process hears.", func() uint64 { return m.gateway.Stats().Hub.Topics })
-	t.Counter("pushes_total", "Pushes that actors said to this process.", func() uint64 { return m.gateway.Stats().Hub.Pushes })
-	t.Counter("frames_total", "Frames that were written for pushes.", func() uint64 { return m.gateway.Stats().Hub.Frames })
-	t.Counter("gaps_total", "Pushes that did not follow and were asked for again.", func() uint64 { return m.gateway.Stats().Hub.Gaps })
+	t := m.telemetry
 	t.Gauge("actors", "Actors in memory.", func() uint64 { return m.system.Stats().Engine.Live })
 	t.Counter("bounces_total", "Attempts that nobody decided.", func() uint64 { return m.system.Stats().Engine.Bounces })
 	t.Counter("late_total", "Answers that nobody waited for any more.", func() uint64 { return m.system.Stats().Engine.Late })

@@ -39,12 +39,11 @@ func (m *Main) newIdentity(ctx context.Context, api string) error {
 
 // identify says who a credential stands for.
 func (m *Main) identify(ctx context.Context, c gateway.Credential) (gateway.Principal, error) {
-	who, err := identity.Principal{}, error(nil)
+	find, shown := m.accounts.Bearer, c.Bearer
 	if c.Cookie != "" {
-		who, err = m.accounts.Cookie(ctx, c.Cookie)
-	} else {
-		who, err = m.accounts.Bearer(ctx, c.Bearer)
+		find, shown = m.accounts.Cookie, c.Cookie
 	}
+	who, err := find(ctx, shown)
 	return gateway.Principal(who), err
 }
 

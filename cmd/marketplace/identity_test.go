@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -43,9 +44,7 @@ func (b *browser) do(method, path, body string, header http.Header) *http.Respon
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	maps.Copy(req.Header, header)
 	resp, err := b.client.Do(req)
 	if err != nil {
 		b.t.Fatal(err)
@@ -59,7 +58,10 @@ func (b *browser) session() (subject, id string, status int) {
 	b.t.Helper()
 	resp := b.do(http.MethodGet, "/auth/session", "", nil)
 	var answer struct {
-		Session struct{ Subject, SessionID string }
+		Session struct {
+			Subject   string `json:"subject"`
+			SessionID string `json:"sessionId"`
+		} `json:"session"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 		b.t.Fatal(err)
@@ -119,7 +121,9 @@ func TestBrowserSession(t *testing.T) {
 	}
 	begun := time.Now()
 	resp := b.do(http.MethodPost, "/auth/logout", "", nil)
-	var answer struct{ LogoutURL string }
+	var answer struct {
+		LogoutURL string `json:"logoutUrl"`
+	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || !strings.HasPrefix(answer.LogoutURL, "http://"+r.Issuer[len("http://"):]+"v2/logout?") {
 		t.Errorf("signed out: %v %v", answer, err)
 	}
@@ -208,7 +212,11 @@ func TestSessionRenews(t *testing.T) {
 func expiry(t *testing.T, answer string) string {
 	t.Helper()
 	var a struct {
-		Result struct{ Session struct{ ExpireTime string } }
+		Result struct {
+			Session struct {
+				ExpireTime string `json:"expireTime"`
+			} `json:"session"`
+		} `json:"result"`
 	}
 	if err := json.Unmarshal([]byte(answer), &a); err != nil || a.Result.Session.ExpireTime == "" {
 		t.Fatalf("%s: %v", answer, err)
@@ -229,7 +237,10 @@ func TestAPIKeys(t *testing.T) {
 	frame := create(2, `"ROLE_CLOUD_USER"`, soon)
 	made := bob.ask(frame)
 	var answer struct {
-		Result struct{ SessionID, APIKey string }
+		Result struct {
+			SessionID string `json:"sessionId"`
+			APIKey    string `json:"apiKey"`
+		} `json:"result"`
 	}
 	if err := json.Unmarshal([]byte(made), &answer); err != nil || !strings.HasPrefix(answer.Result.APIKey, "tfmkey_"+answer.Result.SessionID+"_") {
 		t.Fatalf("%s: %v", made, err)

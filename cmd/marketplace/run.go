@@ -22,6 +22,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
 	"github.com/threefoldtech/cloud-marketplace/integrations/grid"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 )
 
@@ -53,6 +54,9 @@ type Main struct {
 	watcher   *grid.Watcher
 	quit      context.CancelFunc // ends the watching of the grid
 	servers   []*http.Server
+
+	telemetry *telemetry.Metrics
+	tracer    *telemetry.Tracer // nil: nothing is traced
 
 	certificate *tls.Certificate // of the API; nil: a proxy encrypts, or nobody
 	done        sync.WaitGroup
@@ -101,6 +105,12 @@ func (m *Main) start(ctx context.Context) error {
 		return err
 	}
 	m.clock = domain
+	m.telemetry = telemetry.NewMetrics()
+	if c.Telemetry.OTLPEndpoint != "" {
+		if m.tracer, err = telemetry.NewTracer(context.WithoutCancel(ctx), c.Telemetry.OTLPEndpoint, c.Telemetry.TraceRatio); err != nil {
+			return err
+		}
+	}
 	if c.Gateway.TLSCertFile != "" {
 		pair, err := tls.LoadX509KeyPair(c.Gateway.TLSCertFile, c.Gateway.TLSKeyFile)
 		if err != nil {
@@ -126,7 +136,7 @@ func (m *Main) start(ctx context.Context) error {
 	if err := m.startActors(ctx, domain); err != nil {
 		return errors.Join(err, api.Close())
 	}
-	m.startGateway(api)
+	m.startGateway(api) //nolint:contextcheck // the gateway lives longer than the start does
 	if addresses.Admin, err = m.startAdmin(ctx); err != nil {
 		return err
 	}
@@ -157,7 +167,7 @@ func (m *Main) domain() (clock.Clock, error) {
 func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	c := m.Config
 	m.gateway = gateway.New(gateway.Config{
-		Limits: limits(c.Gateway), Identify: m.identify, Cookie: m.cookie, Log: m.Log,
+		Limits: limits(c.Gateway), Identify: m.identify, Cookie: m.cookie, Log: m.Log, Metrics: m.telemetry, Tracer: m.tracer,
 		Origins: c.Gateway.Origins, Hosts: c.Gateway.Hosts, Proxies: prefixes(c.Gateway.Proxies),
 	})
 	executors, err := m.executors()
@@ -170,7 +180,7 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	}
 	now := domain.Now()
 	system, err := actors.Start(ctx, actors.Config{
-		Store: m.store, Keys: ring, Domain: domain, Log: m.Log, Executors: executors, Prices: price.Main,
+		Store: m.store, Keys: ring, Domain: domain, Log: m.Log, Tracer: m.tracer, Executors: executors, Prices: price.Main,
 		// A limit of a step is real time, and the domain's may run faster.
 		Terms:     deployment.Terms{StepLimit: domain.In(stepLimit).Sub(now), CreditGrace: c.Billing.CreditGrace},
 		OnPush:    m.gateway.Hub().Push,
@@ -260,6 +270,9 @@ func (m *Main) stop() error {
 	}
 	if m.store != nil {
 		errs = append(errs, m.store.Close())
+	}
+	if err := m.tracer.Close(ctx); err != nil {
+		m.Log.Warn("spans not sent", slog.Any("error", err)) // nobody waits for them
 	}
 	if m.listening { // else it is another's
 		_ = os.Remove(filepath.Join(m.Config.Data, listeningFile))

@@ -103,7 +103,7 @@ func (l *Login) begin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := started{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(), ReturnTo: localPath(r.URL.Query().Get("return_to"))}
-	text, err := json.Marshal(s)
+	text, err := json.Marshal(s) //nolint:forbidigo // a cookie of our own
 	if err != nil {
 		http.Error(w, "The sign-in could not begin.", http.StatusInternalServerError)
 		return
@@ -115,7 +115,7 @@ func (l *Login) begin(w http.ResponseWriter, r *http.Request) {
 			options = append(options, oauth2.SetAuthURLParam(hint, v))
 		}
 	}
-	http.Redirect(w, r, oauth.AuthCodeURL(s.State, options...), http.StatusSeeOther)
+	http.Redirect(w, r, oauth.AuthCodeURL(s.State, options...), http.StatusSeeOther) //nolint:gosec // to the issuer, whatever its query says
 }
 
 // localPath returns where to go after signing in: a path of ours, never another site.
@@ -154,7 +154,7 @@ func (l *Login) callback(w http.ResponseWriter, r *http.Request) {
 	// After a chain of redirects from another site a browser does not send a
 	// strict cookie with the page itself; the page's own requests have it.
 	l.setCookie(w, sessionCookie, cookie, lasts, http.SameSiteStrictMode)
-	http.Redirect(w, r, s.ReturnTo, http.StatusSeeOther) //nolint:gosec // localPath has seen to it
+	http.Redirect(w, r, s.ReturnTo, http.StatusSeeOther)
 }
 
 // begun returns what the browser keeps of a sign-in.
@@ -164,7 +164,7 @@ func (l *Login) begun(r *http.Request) (s started, ok bool) {
 		return s, false
 	}
 	text, err := base64.RawURLEncoding.DecodeString(c.Value)
-	if err != nil || json.Unmarshal(text, &s) != nil || s.State == "" || s.Nonce == "" {
+	if err != nil || json.Unmarshal(text, &s) != nil || s.State == "" || s.Nonce == "" { //nolint:forbidigo // as above
 		return started{}, false
 	}
 	s.ReturnTo = localPath(s.ReturnTo)

@@ -150,7 +150,7 @@ var mutants = []mutant{
 	},
 	{
 		"an answer that changed nothing for another entity is written down", requestGo,
-		"	if m.Internal && len(d.events) == 0 {", "	if false {",
+		"	if m.Internal && m.Command() && len(d.events) == 0 {", "	if false {",
 	},
 	{
 		"a position of another epoch means nothing", watchGo,

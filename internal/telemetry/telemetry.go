@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -74,6 +75,38 @@ func (g *gauges) Collect(all chan<- prometheus.Metric) {
 		all <- m
 	})
 }
+
+// Counters counts several things, told apart by a label.
+type Counters struct{ vector *prometheus.CounterVec }
+
+// Counters makes Counters named marketplace_<name>.
+func (m *Metrics) Counters(name, help, label string) Counters {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "marketplace", Name: name, Help: help}, []string{label})
+	m.registry.MustRegister(v)
+	return Counters{v}
+}
+
+// Add counts one more of the things that a label names.
+func (c Counters) Add(label string) { c.vector.WithLabelValues(label).Inc() }
+
+// Durations count how long several things take, told apart by a label.
+type Durations struct{ vector *prometheus.HistogramVec }
+
+// Durations makes Durations named marketplace_<name>, in seconds.
+func (m *Metrics) Durations(name, help, label string) Durations {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "marketplace", Name: name, Help: help, Buckets: durations}, []string{label})
+	m.registry.MustRegister(v)
+	return Durations{v}
+}
+
+// Of returns what takes the durations of what a label names.
+func (d Durations) Of(label string) func(time.Duration) {
+	o := d.vector.WithLabelValues(label)
+	return func(took time.Duration) { o.Observe(took.Seconds()) }
+}
+
+// durations are the bounds of histograms: from a tenth of a millisecond to ten seconds.
+var durations = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
 
 // Handler answers with all metrics in the Prometheus format.
 func (m *Metrics) Handler() http.Handler {
