@@ -313,8 +313,13 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_ = nc.Close()
 		return nil, nil, err
 	}
-	// 128 bytes hold any control frame, so each leaves in one Write.
-	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, 16), bufio.NewWriterSize(h.conn, 128)), nil
+	return h.conn, frameBuffers(h.conn), nil
+}
+
+// frameBuffers are the library's: it reads what it needs of a header, and 128
+// bytes hold any control frame, so that each leaves in one Write.
+func frameBuffers(c net.Conn) *bufio.ReadWriter {
+	return bufio.NewReadWriter(bufio.NewReaderSize(c, 16), bufio.NewWriterSize(c, 128))
 }
 
 var _ http.Hijacker = (*hijacker)(nil)

@@ -154,6 +154,10 @@ func (s *server) someDead() bool {
 	return false
 }
 
+// handshake opens a socket as ann, by hand.
+const handshake = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+	"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: " + Subprotocol + "\r\nAuthorization: Bearer ann\r\n\r\n"
+
 // TestEarlyBytes reads what came in one piece with the handshake.
 func TestEarlyBytes(t *testing.T) {
 	s := serve(t, nil)
@@ -162,8 +166,7 @@ func TestEarlyBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	b := []byte("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: " + Subprotocol + "\r\nAuthorization: Bearer ann\r\n\r\n")
+	b := []byte(handshake)
 	for _, id := range []string{"1", "2", "3"} {
 		text := `{"jsonrpc":"2.0","id":` + id + `,"method":"cloud-user/get-account"}`
 		b = append(append(b, 0x81, 0x80|byte(len(text)), 0, 0, 0, 0), text...) // masked with zeros

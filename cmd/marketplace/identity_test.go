@@ -232,7 +232,7 @@ func TestAPIKeys(t *testing.T) {
 	create := func(id int, roles, lasts string) string {
 		return request(id, "session/create-api-key", fmt.Sprintf(`{"name":"ci","roles":[%s],"expireTime":%q}`, roles, lasts))
 	}
-	soon := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	soon := soon()
 	contains(t, bob.ask(create(1, `"ROLE_CLOUD_OPERATOR"`, soon)), "INVALID_FIELD", "roles")
 	frame := create(2, `"ROLE_CLOUD_USER"`, soon)
 	made := bob.ask(frame)
@@ -333,3 +333,6 @@ func eventuallySays(t *testing.T, s *socket, frame, want string) {
 		}
 	}
 }
+
+// soon is in an hour.
+func soon() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }

@@ -26,15 +26,20 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	var board struct {
-		Title, UID    string
-		SchemaVersion int
+		Title         string `json:"title"`
+		UID           string `json:"uid"`
+		SchemaVersion int    `json:"schemaVersion"`
 		Panels        []struct {
-			ID      int
-			Type    string
-			Title   string
-			GridPos struct{ H, W, X, Y int }
-			Targets []struct{ Expr, RefID string }
-		}
+			ID      int    `json:"id"`
+			Type    string `json:"type"`
+			Title   string `json:"title"`
+			GridPos struct {
+				W int `json:"w"`
+			} `json:"gridPos"`
+			Targets []struct {
+				Expr string `json:"expr"`
+			} `json:"targets"`
+		} `json:"panels"`
 	}
 	if err := json.Unmarshal(text, &board); err != nil || board.Title == "" || board.UID == "" || board.SchemaVersion == 0 {
 		t.Fatalf("%+v: %v", board, err)
