@@ -10,7 +10,7 @@ LINT  := go tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help
 help: ## Say what can be done
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: ## Run the marketplace on this machine, with nothing installed
@@ -58,3 +58,7 @@ check: current lint test ## Do what CI does
 .PHONY: bench
 bench: ## Measure durable commands through socket and actor against the store alone
 	cd bench && go run .
+
+.PHONY: bench-gateway
+bench-gateway: ## Measure the gateway alone, beside centrifuge and a bare epoll server
+	cd bench && go run . -only gateway -rounds 5 -for 5s

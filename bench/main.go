@@ -16,7 +16,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/bench/gateway"
 )
 
 // shape is one form of load: connections, and requests in flight on each.
@@ -29,16 +32,32 @@ type shape struct {
 var shapes = []shape{{64, 16, 0.90, 50}, {1000, 1, 0.35, 120}}
 
 func main() {
+	gateway.Peer(os.Args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	rounds := flag.Int("rounds", 3, "how often each is measured")
 	length := flag.Duration("for", 8*time.Second, "how long each measurement takes, after a warm-up of a quarter of it")
-	only := flag.String("only", "", "measure one table: server, entities, topics or stores")
+	only := flag.String("only", "", "measure one table: server, entities, topics, stores or gateway")
+	sockets := socketFlags()
 	flag.Parse()
-	if err := run(ctx, *only, *rounds, *length); err != nil {
+	sockets.Rounds, sockets.For = *rounds, *length
+	if err := run(ctx, *only, *rounds, *length, *sockets); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// socketFlags are the flags of the table of the gateway.
+func socketFlags() *gateway.Options {
+	o := &gateway.Options{}
+	flag.IntVar(&o.Connections, "connections", 15_000, "gateway: idle connections, and those that a push goes to")
+	flag.IntVar(&o.Crowd, "crowd", 5_000, "gateway: connections of bursts and events")
+	flag.IntVar(&o.Sessions, "sessions", 100_000, "gateway: sessions without sockets")
+	flag.Func("part", "gateway: parts to measure, by comma: memory, push, burst, read, connect, events, sessions", func(parts string) error {
+		o.Only = strings.Split(parts, ",")
+		return nil
+	})
+	return o
 }
 
 // figures are what one measurement gave.
@@ -47,7 +66,7 @@ type figures struct {
 	p50, p99  time.Duration
 }
 
-func run(ctx context.Context, only string, rounds int, length time.Duration) error {
+func run(ctx context.Context, only string, rounds int, length time.Duration, sockets gateway.Options) error {
 	dir, err := os.MkdirTemp("", "marketplace-bench-")
 	if err != nil {
 		return err
@@ -62,6 +81,7 @@ func run(ctx context.Context, only string, rounds int, length time.Duration) err
 		{"entities", func() error { return entities(ctx, dir, rounds, length) }},
 		{"topics", func() error { return topics(ctx, dir, rounds) }},
 		{"stores", func() error { return stores(ctx, dir, rounds, length) }},
+		{"gateway", func() error { return gateway.Run(ctx, dir, sockets) }},
 	}
 	known := only == ""
 	for _, t := range tables {

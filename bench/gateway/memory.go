@@ -1,0 +1,42 @@
+package gateway
+
+import "time"
+
+// memory is what one connection costs a server: signed in by a token, watching
+// its own account, and silent.
+func (c *crowd) memory(n int) (map[string]float64, error) {
+	if err := c.warm(); err != nil {
+		return nil, err
+	}
+	from, before, err := c.holding()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.enter(0, n, c.account); err != nil {
+		return nil, err
+	}
+	time.Sleep(2 * time.Second)
+	settled, err := c.server.resident()
+	if err != nil {
+		return nil, err
+	}
+	to, after, err := c.holding()
+	if err != nil {
+		return nil, err
+	}
+	each := func(bytes float64) float64 { return bytes / 1024 / float64(n) }
+	return map[string]float64{
+		"rss": each(to - from), "settled": each(settled - from),
+		"heap": each(float64(after.Heap - before.Heap)), "stack": each(float64(after.Stack - before.Stack)),
+		"goroutines": float64(after.Goroutines-before.Goroutines) / float64(n),
+	}, nil
+}
+
+// holding is what the server holds when it has given its garbage back.
+func (c *crowd) holding() (rss float64, h held, err error) {
+	if h, err = c.server.settle(); err != nil {
+		return 0, h, err
+	}
+	rss, err = c.server.resident()
+	return rss, h, err
+}
