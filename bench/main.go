@@ -53,6 +53,7 @@ func socketFlags() *gateway.Options {
 	flag.IntVar(&o.Connections, "connections", 15_000, "gateway: idle connections, and those that a push goes to")
 	flag.IntVar(&o.Crowd, "crowd", 5_000, "gateway: connections of bursts and events")
 	flag.IntVar(&o.Sessions, "sessions", 100_000, "gateway: sessions without sockets")
+	flag.StringVar(&o.Profiles, "profiles", "", "gateway: a folder for profiles of the marketplace; the figures are then not for a table")
 	flag.Func("part", "gateway: parts to measure, by comma: memory, push, burst, read, connect, events, sessions", func(parts string) error {
 		o.Only = strings.Split(parts, ",")
 		return nil

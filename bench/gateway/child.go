@@ -72,8 +72,8 @@ func startPeer(ctx context.Context, env Environment, kind string) (*child, error
 }
 
 // startOurs starts the marketplace, with limits that a single client of the
-// bench does not meet.
-func startOurs(ctx context.Context, env Environment) (*child, error) {
+// bench does not meet; exact has it note nearly every allocation, which is slow.
+func startOurs(ctx context.Context, env Environment, exact bool) (*child, error) {
 	data, err := os.MkdirTemp(env.Dir, "data-")
 	if err != nil {
 		return nil, err
@@ -84,6 +84,9 @@ func startOurs(ctx context.Context, env Environment) (*child, error) {
 		"MARKETPLACE_SANDBOX_ISSUER=127.0.0.1:0", "MARKETPLACE_SANDBOX_GRIDPROXY=127.0.0.1:0",
 		"MARKETPLACE_GATEWAY_RATE=100000", "MARKETPLACE_GATEWAY_BURST=1000000", "MARKETPLACE_GATEWAY_IN_FLIGHT=10000",
 		"MARKETPLACE_GATEWAY_OPEN_WITHIN=1m", "MARKETPLACE_GATEWAY_DRAIN=0s")
+	if exact {
+		cmd.Env = append(cmd.Env, "GODEBUG=memprofilerate=1024")
+	}
 	c, err := start(ctx, cmd)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,7 @@ func (c *crowd) connects(length time.Duration) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.profile(length)
 	began := c.now()
 	c.call(func() { measuring = true })
 	select {

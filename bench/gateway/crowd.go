@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -17,19 +18,21 @@ type crowd struct {
 	// operator speaks for the operators of the marketplace; nil for peers,
 	// which are told through their input.
 	operator *client
+	table    string // what is measured
+	profiles sync.WaitGroup
 }
 
 // dialing is how many connections are on their way at once.
 const dialing = 64
 
-// gather starts a server and an engine for it.
-func gather(ctx context.Context, env *Environment, name string) (*crowd, error) {
-	c := &crowd{env: env, name: name}
+// gather starts a server, for a table, and an engine for it.
+func gather(ctx context.Context, env *Environment, table, name string) (*crowd, error) {
+	c := &crowd{env: env, table: table, name: name}
 	var err error
 	speaks := dialect(ours{})
 	switch name {
 	case marketplace:
-		c.server, err = startOurs(ctx, *env)
+		c.server, err = startOurs(ctx, *env, env.Profiles != "" && table == "memory")
 	case library, pooled:
 		speaks = theirs{}
 		fallthrough
@@ -50,6 +53,7 @@ func gather(ctx context.Context, env *Environment, name string) (*crowd, error) 
 
 // leave ends both.
 func (c *crowd) leave() error {
+	c.profiles.Wait()
 	c.close()
 	return c.server.stop()
 }

@@ -32,6 +32,7 @@ type Environment struct {
 	Issuer   string // as tokens spell it
 	JWKS     string // where the issuer publishes its key
 	Sessions int    // of a process that has sessions without sockets
+	Profiles string // a folder for profiles of the marketplace; empty: none
 
 	key    *rsa.PrivateKey
 	tokens []string // of users, by number

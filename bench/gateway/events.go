@@ -46,6 +46,7 @@ func (c *crowd) events(rate int, length time.Duration) (map[string]float64, erro
 	if err != nil {
 		return nil, err
 	}
+	c.profile(length)
 	began := c.now()
 	pace := time.NewTicker(time.Millisecond)
 	defer pace.Stop()

@@ -77,6 +77,7 @@ func (c *crowd) single(times int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.profile(5 * time.Second)
 	var took []time.Duration
 	for range times {
 		time.Sleep(10 * time.Millisecond)
@@ -105,6 +106,7 @@ func (c *crowd) burst(bursts, times int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.profile(2 * time.Second)
 	var took time.Duration
 	for range bursts {
 		time.Sleep(50 * time.Millisecond)

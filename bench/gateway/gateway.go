@@ -33,6 +33,7 @@ type Options struct {
 	Rounds      int           // of each
 	For         time.Duration // a measurement takes, after a warm-up of a quarter of it
 	Only        []string      // tables; all if empty
+	Profiles    string        // a folder for profiles of the marketplace; empty: none
 }
 
 // table is one of the bench's tables.
@@ -60,7 +61,7 @@ func Run(ctx context.Context, dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	env := &Environment{Dir: own, Sessions: o.Sessions}
+	env := &Environment{Dir: own, Sessions: o.Sessions, Profiles: o.Profiles}
 	done, err := env.open(ctx, max(o.Connections, o.Crowd, 64))
 	if err != nil {
 		return err
@@ -108,8 +109,8 @@ func raiseFiles() {
 }
 
 // with runs a measurement on a server and the load on it.
-func with(ctx context.Context, env *Environment, server string, measure func(*crowd) (map[string]float64, error)) (map[string]float64, error) {
-	c, err := gather(ctx, env, server)
+func with(ctx context.Context, env *Environment, table, server string, measure func(*crowd) (map[string]float64, error)) (map[string]float64, error) {
+	c, err := gather(ctx, env, table, server)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +122,11 @@ func with(ctx context.Context, env *Environment, server string, measure func(*cr
 }
 
 func measureMemory(ctx context.Context, env *Environment, server string, o Options) (map[string]float64, error) {
-	return with(ctx, env, server, func(c *crowd) (map[string]float64, error) { return c.memory(o.Connections) })
+	return with(ctx, env, "memory", server, func(c *crowd) (map[string]float64, error) { return c.memory(o.Connections) })
 }
 
 func measurePush(ctx context.Context, env *Environment, server string, o Options) (map[string]float64, error) {
-	return with(ctx, env, server, func(c *crowd) (map[string]float64, error) {
+	return with(ctx, env, "push", server, func(c *crowd) (map[string]float64, error) {
 		if err := c.enter(0, o.Connections, c.everything); err != nil {
 			return nil, err
 		}
@@ -135,7 +136,7 @@ func measurePush(ctx context.Context, env *Environment, server string, o Options
 }
 
 func measureBurst(ctx context.Context, env *Environment, server string, o Options) (map[string]float64, error) {
-	return with(ctx, env, server, func(c *crowd) (map[string]float64, error) {
+	return with(ctx, env, "burst", server, func(c *crowd) (map[string]float64, error) {
 		if err := c.enter(0, o.Crowd, c.everything); err != nil {
 			return nil, err
 		}
@@ -155,7 +156,7 @@ func measureRead(ctx context.Context, env *Environment, server string, o Options
 	if server == noSocket {
 		return readsWithoutSocket(ctx, env, readers, readDepth, o.For)
 	}
-	return with(ctx, env, server, func(c *crowd) (map[string]float64, error) {
+	return with(ctx, env, "read", server, func(c *crowd) (map[string]float64, error) {
 		if err := c.enter(0, readers, c.account); err != nil {
 			return nil, err
 		}
@@ -164,11 +165,11 @@ func measureRead(ctx context.Context, env *Environment, server string, o Options
 }
 
 func measureConnect(ctx context.Context, env *Environment, server string, o Options) (map[string]float64, error) {
-	return with(ctx, env, server, func(c *crowd) (map[string]float64, error) { return c.connects(o.For) })
+	return with(ctx, env, "connect", server, func(c *crowd) (map[string]float64, error) { return c.connects(o.For) })
 }
 
 func measureEvents(ctx context.Context, env *Environment, server string, o Options) (map[string]float64, error) {
-	return with(ctx, env, server, func(c *crowd) (map[string]float64, error) {
+	return with(ctx, env, "events", server, func(c *crowd) (map[string]float64, error) {
 		if err := c.enter(0, o.Crowd, c.account); err != nil {
 			return nil, err
 		}

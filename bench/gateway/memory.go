@@ -24,6 +24,7 @@ func (c *crowd) memory(n int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.profileMemory()
 	each := func(bytes float64) float64 { return bytes / 1024 / float64(n) }
 	return map[string]float64{
 		"rss": each(to - from), "settled": each(settled - from),

@@ -38,6 +38,7 @@ func (c *crowd) reads(depth int, length time.Duration) (map[string]float64, erro
 	if err != nil {
 		return nil, err
 	}
+	c.profile(length)
 	began := c.now()
 	c.call(func() { measuring = true })
 	select {
