@@ -128,8 +128,9 @@ func (c *child) tell(order string, args any) error {
 	return err
 }
 
-// held is what a server holds once its garbage is given back.
-type held struct{ Heap, Stack, Goroutines int64 }
+// held is what a server holds once its garbage is given back: objects, the
+// spans they lie in, stacks, and what the Go runtime keeps for itself.
+type held struct{ Heap, Spans, Stack, Runtime, Goroutines int64 }
 
 // settle has the server give its garbage back.
 func (c *child) settle() (h held, err error) {
@@ -164,6 +165,24 @@ func (c *child) resident() (float64, error) {
 	_, rest, _ := strings.Cut(text, "VmRSS:")
 	kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 	return float64(kb) * 1024, err
+}
+
+// quiet waits until the process has nothing to do, or has had half a minute.
+func (c *child) quiet() error {
+	const pulse = 400 * time.Millisecond
+	before, err := c.cpu()
+	for range 30 * time.Second / pulse {
+		if err != nil {
+			break
+		}
+		time.Sleep(pulse)
+		var now time.Duration
+		if now, err = c.cpu(); now-before <= pulse/20 {
+			break
+		}
+		before = now
+	}
+	return err
 }
 
 func (c *child) proc(file string) (string, error) {

@@ -42,6 +42,9 @@ func gather(ctx context.Context, env *Environment, table, name string) (*crowd, 
 	if err != nil {
 		return nil, err
 	}
+	if err := c.server.quiet(); err != nil { // what it does at its start is over
+		return nil, errors.Join(err, c.server.stop())
+	}
 	if c.engine, err = newEngine(c.server.address, speaks); err != nil {
 		return nil, errors.Join(err, c.server.stop())
 	}

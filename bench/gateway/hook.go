@@ -24,7 +24,8 @@ func init() {
 			debug.FreeOSMemory()
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
-			fmt.Printf("bench: {\"heap\":%d,\"stack\":%d,\"goroutines\":%d}\n", m.HeapAlloc, m.StackInuse, runtime.NumGoroutine())
+			fmt.Printf("bench: {\"heap\":%d,\"spans\":%d,\"stack\":%d,\"runtime\":%d,\"goroutines\":%d}\n", m.HeapAlloc, m.HeapInuse, m.StackInuse,
+				m.MSpanInuse+m.GCSys+m.OtherSys, runtime.NumGoroutine())
 		}
 	}()
 }

@@ -12,10 +12,14 @@ func (c *crowd) memory(n int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.profileMemory("before")
 	if err := c.enter(0, n, c.account); err != nil {
 		return nil, err
 	}
 	time.Sleep(2 * time.Second)
+	if err := c.server.quiet(); err != nil {
+		return nil, err
+	}
 	settled, err := c.server.resident()
 	if err != nil {
 		return nil, err
@@ -24,11 +28,12 @@ func (c *crowd) memory(n int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.profileMemory()
+	c.profileMemory("after")
 	each := func(bytes float64) float64 { return bytes / 1024 / float64(n) }
 	return map[string]float64{
 		"rss": each(to - from), "settled": each(settled - from),
-		"heap": each(float64(after.Heap - before.Heap)), "stack": each(float64(after.Stack - before.Stack)),
+		"heap": each(float64(after.Heap - before.Heap)), "spans": each(float64(after.Spans - before.Spans)),
+		"runtime": each(float64(after.Runtime - before.Runtime)), "stack": each(float64(after.Stack - before.Stack)),
 		"goroutines": float64(after.Goroutines-before.Goroutines) / float64(n),
 	}, nil
 }

@@ -19,13 +19,12 @@ func (c *crowd) profile(length time.Duration) {
 	c.profiles.Go(func() { c.fetch("cpu", fmt.Sprintf("profile?seconds=%d", max(1, int(length.Seconds())))) })
 }
 
-// profileMemory writes what the marketplace holds.
-func (c *crowd) profileMemory() {
+// profileMemory writes what the marketplace holds at a moment.
+func (c *crowd) profileMemory(moment string) {
 	if c.env.Profiles == "" || c.server.admin == "" {
 		return
 	}
-	c.fetch("heap", "heap")
-	c.fetch("goroutines", "goroutine")
+	c.fetch("heap-"+moment, "heap")
 }
 
 // fetch stores one profile in a file of its own.
