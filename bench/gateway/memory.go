@@ -29,9 +29,14 @@ func (c *crowd) memory(n int) (map[string]float64, error) {
 		return nil, err
 	}
 	c.profileMemory("after")
+	idle, err := c.idle()
+	if err != nil {
+		return nil, err
+	}
 	each := func(bytes float64) float64 { return bytes / 1024 / float64(n) }
 	return map[string]float64{
-		"rss": each(to - from), "settled": each(settled - from),
+		"idle": idle * 1e6 / float64(n),
+		"rss":  each(to - from), "settled": each(settled - from),
 		"heap": each(float64(after.Heap - before.Heap)), "spans": each(float64(after.Spans - before.Spans)),
 		"runtime": each(float64(after.Runtime - before.Runtime)), "stack": each(float64(after.Stack - before.Stack)),
 		"goroutines": float64(after.Goroutines-before.Goroutines) / float64(n),
@@ -45,4 +50,17 @@ func (c *crowd) holding() (rss float64, h held, err error) {
 	}
 	rss, err = c.server.resident()
 	return rss, h, err
+}
+
+// idle is the share of a processor that the server takes while nobody says anything.
+func (c *crowd) idle() (float64, error) {
+	const length = 10 * time.Second // a pulse of renewals is five
+	c.profile(length)
+	before, err := c.server.cpu()
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(length)
+	after, err := c.server.cpu()
+	return (after - before).Seconds() / length.Seconds(), err
 }

@@ -20,9 +20,9 @@ var everyone = []string{marketplace, library, pooled, ceiling, wideCeiling, noSo
 
 func printMemory(r results, o Options) {
 	head(fmt.Sprintf("Memory of %d idle connections, signed in and watching their own account, KiB each", o.Connections),
-		"server", "resident, garbage given back", "resident before that", "objects", "their spans", "stacks", "runtime", "goroutines")
+		"server", "resident, garbage given back", "resident before that", "objects", "their spans", "stacks", "runtime", "goroutines", "CPU while idle, µs a second")
 	rows(everyone, r, func(_ string, f map[string]series) []string {
-		return []string{f["rss"].text("%.1f"), f["settled"].text("%.1f"), f["heap"].text("%.1f"), f["spans"].text("%.1f"), f["stack"].text("%.1f"), f["runtime"].text("%.1f"), f["goroutines"].text("%.2f")}
+		return []string{f["rss"].text("%.1f"), f["settled"].text("%.1f"), f["heap"].text("%.1f"), f["spans"].text("%.1f"), f["stack"].text("%.1f"), f["runtime"].text("%.1f"), f["goroutines"].text("%.2f"), f["idle"].text("%.1f")}
 	})
 	fmt.Println()
 	target("the marketplace's, with the user's actor", r[marketplace]["rss"], "%.1f", "≤ 15")

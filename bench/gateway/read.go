@@ -53,6 +53,7 @@ func (c *crowd) reads(depth int, length time.Duration) (map[string]float64, erro
 		return nil, err
 	}
 	c.call(func() { c.heard = nil })
+	c.profileMemory("after")
 	return map[string]float64{
 		"rate": float64(len(took)) / seconds,
 		"cpu":  float64((after - before).Nanoseconds()) / 1e3 / float64(len(took)),
