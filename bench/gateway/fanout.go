@@ -73,6 +73,11 @@ func (c *crowd) single(times int) (map[string]float64, error) {
 	if _, err := c.deliver(1); err != nil { // the first one is not counted
 		return nil, err
 	}
+	idle, err := c.idle()
+	if err != nil {
+		return nil, err
+	}
+	began := c.now()
 	before, err := c.server.cpu()
 	if err != nil {
 		return nil, err
@@ -91,8 +96,10 @@ func (c *crowd) single(times int) (map[string]float64, error) {
 	if err != nil {
 		return nil, err
 	}
+	lasted := (c.now() - began).Seconds()
+	used, deliveries := (after - before).Seconds(), float64(times*len(c.clients))
 	return map[string]float64{
-		"cpu":    float64((after - before).Nanoseconds()) / 1e3 / float64(times*len(c.clients)),
+		"cpu": used * 1e6 / deliveries, "net": (used - idle*lasted) * 1e6 / deliveries,
 		"spread": percentile(took, 0.5),
 	}, nil
 }

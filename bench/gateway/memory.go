@@ -55,7 +55,6 @@ func (c *crowd) holding() (rss float64, h held, err error) {
 // idle is the share of a processor that the server takes while nobody says anything.
 func (c *crowd) idle() (float64, error) {
 	const length = 10 * time.Second // a pulse of renewals is five
-	c.profile(length)
 	before, err := c.server.cpu()
 	if err != nil {
 		return 0, err
