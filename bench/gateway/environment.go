@@ -27,12 +27,13 @@ import (
 
 // Environment is what the servers need: a binary, an issuer of tokens, a folder.
 type Environment struct {
-	Dir      string // for binaries and data
-	Binary   string // the marketplace
-	Issuer   string // as tokens spell it
-	JWKS     string // where the issuer publishes its key
-	Sessions int    // of a process that has sessions without sockets
-	Profiles string // a folder for profiles of the marketplace; empty: none
+	Dir      string        // for binaries and data
+	Binary   string        // the marketplace
+	Issuer   string        // as tokens spell it
+	JWKS     string        // where the issuer publishes its key
+	Sessions int           // of a process that has sessions without sockets
+	Idle     time.Duration // how long silence is measured
+	Profiles string        // a folder for profiles of the marketplace; empty: none
 
 	key    *rsa.PrivateKey
 	tokens []string // of users, by number

@@ -61,7 +61,7 @@ func Run(ctx context.Context, dir string, o Options) error {
 	if err != nil {
 		return err
 	}
-	env := &Environment{Dir: own, Sessions: o.Sessions, Profiles: o.Profiles}
+	env := &Environment{Dir: own, Sessions: o.Sessions, Idle: min(2*o.For, idleAtMost), Profiles: o.Profiles}
 	done, err := env.open(ctx, max(o.Connections, o.Crowd, 64))
 	if err != nil {
 		return err
@@ -97,6 +97,9 @@ func (t table) round(ctx context.Context, env *Environment, server string, o Opt
 	r.add(server, f)
 	return err
 }
+
+// idleAtMost is two pulses of the marketplace's renewals.
+const idleAtMost = 10 * time.Second
 
 // raiseFiles allows as many open files as the system lets this process have;
 // what it starts inherits that.

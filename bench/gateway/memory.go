@@ -54,12 +54,11 @@ func (c *crowd) holding() (rss float64, h held, err error) {
 
 // idle is the share of a processor that the server takes while nobody says anything.
 func (c *crowd) idle() (float64, error) {
-	const length = 10 * time.Second // a pulse of renewals is five
 	before, err := c.server.cpu()
 	if err != nil {
 		return 0, err
 	}
-	time.Sleep(length)
+	time.Sleep(c.env.Idle)
 	after, err := c.server.cpu()
-	return (after - before).Seconds() / length.Seconds(), err
+	return (after - before).Seconds() / c.env.Idle.Seconds(), err
 }
