@@ -37,7 +37,7 @@ func main() {
 	defer stop()
 	rounds := flag.Int("rounds", 3, "how often each is measured")
 	length := flag.Duration("for", 8*time.Second, "how long each measurement takes, after a warm-up of a quarter of it")
-	only := flag.String("only", "", "measure one table: server, entities, topics, stores or gateway")
+	only := flag.String("only", "", "measure one table: server, entities, topics, stores or gateway; without it, all but gateway")
 	sockets := socketFlags()
 	flag.Parse()
 	sockets.Rounds, sockets.For = *rounds, *length
@@ -86,7 +86,7 @@ func run(ctx context.Context, only string, rounds int, length time.Duration, soc
 	}
 	known := only == ""
 	for _, t := range tables {
-		if only != "" && only != t.name {
+		if only != "" && only != t.name || only == "" && t.name == "gateway" { // that takes longer than all others
 			continue
 		}
 		known = true
