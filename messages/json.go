@@ -19,8 +19,10 @@ var (
 // jsonField finds the field that the library's error names.
 var jsonField = regexp.MustCompile(`(?:^|[) ])(?:invalid value for \w+ field|unknown field|duplicate field) "?([A-Za-z_][\w.]*)"?`)
 
-// AppendJSON appends m as JSON. Its white space is deliberately unstable.
-func AppendJSON(to []byte, m proto.Message) ([]byte, error) { return jsonOut.MarshalAppend(to, m) }
+// AppendJSON appends m as JSON, without white space.
+func AppendJSON(to []byte, m proto.Message) ([]byte, error) {
+	return appendMessage(to, m.ProtoReflect())
+}
 
 // ParseJSON reads JSON into m. A failure is a refusal with MALFORMED_REQUEST.
 func ParseJSON(text []byte, m proto.Message) error {
