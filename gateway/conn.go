@@ -46,7 +46,17 @@ type terms struct {
 // newest is kept.
 type segment struct {
 	view   *topic // nil: everything counts
-	frames []byte // shared, and not changed
+	frames []byte
+	lent   bool // somebody uses the bytes again: what has to wait is copied
+}
+
+// waiting is the segment as it may wait, from a byte on.
+func (s segment) waiting(from int) segment {
+	s.frames = s.frames[from:]
+	if s.lent {
+		s.frames, s.lent = bytes.Clone(s.frames), false
+	}
+	return s
 }
 
 // Buffers are taken when there is something to read and given back when it is read.
@@ -130,7 +140,7 @@ func (c *conn) readInto(fd uintptr) bool {
 
 // Write is the library's way out: control frames, each whole.
 func (c *conn) Write(p []byte) (int, error) {
-	c.send(bytes.Clone(p)) // the library uses its buffer again
+	c.lend(p)
 	return len(p), nil
 }
 
@@ -175,13 +185,20 @@ func (c *conn) attempt(b []byte) (int, error) {
 // the socket does not take is queued, and only then does a writer exist.
 func (c *conn) send(b []byte) { c.sendView(nil, b) }
 
+// lend is send for bytes that their owner uses again.
+func (c *conn) lend(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.write(segment{frames: b, lent: true})
+}
+
 // sendView is send for the newest view of a STATE topic, which takes the place of
 // one that still waits: a slow reader hears the newest of each, not all of them.
 // It says whether one was replaced.
 func (c *conn) sendView(view *topic, b []byte) (replaced bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.write(segment{view, b})
+	return c.write(segment{view: view, frames: b})
 }
 
 // last is send for a close frame: nothing is said after it.
@@ -212,7 +229,7 @@ func (c *conn) write(s segment) (replaced bool) {
 		_ = c.Close()
 	case n < len(s.frames):
 		c.draining = true
-		c.queue = append(c.queue, segment{frames: s.frames[n:]})
+		c.queue = append(c.queue, segment{frames: s.frames, lent: s.lent}.waiting(n))
 		c.owe(len(s.frames) - n)
 		go c.drain()
 	}
@@ -231,7 +248,7 @@ func (c *conn) enqueue(s segment) (replaced bool) {
 		}
 	}
 	if c.owed+len(s.frames) <= c.terms.limit {
-		c.queue = append(c.queue, s)
+		c.queue = append(c.queue, s.waiting(0))
 		c.owe(len(s.frames))
 		return false
 	}

@@ -44,3 +44,23 @@ func closeFrame(code Code, reason string) []byte {
 }
 
 var pingFrame = []byte{0x89, 0}
+
+// beginFrame makes room for the header of a text frame whose size is not known yet.
+func beginFrame(to []byte) ([]byte, int) { return append(to, 0, 0, 0, 0), len(to) }
+
+// endFrame writes the header of the frame that began at a place.
+func endFrame(b []byte, at int) []byte {
+	const room = 4
+	n := len(b) - at - room
+	var head [10]byte
+	h := appendHeader(head[:0], 0x81, n)
+	if len(h) > room {
+		b = append(b, head[:len(h)-room]...)
+	}
+	if len(h) != room {
+		copy(b[at+len(h):], b[at+room:at+room+n])
+		b = b[:at+len(h)+n]
+	}
+	copy(b[at:], h)
+	return b
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -238,25 +239,45 @@ func (s *Session) describe(m proto.Message) []byte {
 // reply appends an actor's answer.
 func (s *Session) reply(out []byte, it item) []byte {
 	s.finish(it.id)
-	result, err := answer(it.method, it.answer)
+	at := len(out)
+	out, err := s.appendAnswer(out, it)
 	if !it.asked.IsZero() {
 		s.gateway.meters.answered(it.method, s.gateway.clock.Now().Sub(it.asked))
 	}
 	it.span.End(reasonOf(err))
+	if err == nil {
+		return out
+	}
+	out = out[:at]
+	if it.answer.GetError().GetCode() == int32(code.Code_NOT_FOUND) {
+		l := s.gateway.limits
+		s.mu.Lock()
+		s.bucket.charge(missCost, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli())
+		s.mu.Unlock()
+	}
+	return appendError(out, it.id, s.tell(it.method.Path, err))
+}
+
+// appendAnswer appends what an actor answered, in the frame where it will leave.
+func (s *Session) appendAnswer(out []byte, it item) ([]byte, error) {
+	if it.answer.GetError() != nil {
+		return out, messages.FromStatus(it.answer.GetError())
+	}
+	body := it.method.Response()
+	if err := proto.Unmarshal(it.answer.GetPayload(), body); err != nil {
+		return out, fmt.Errorf("decode the answer of %s: %w", it.method.Path, err)
+	}
+	out, at := beginFrame(out)
+	out = append(append(append(out, `{"jsonrpc":"2.0","id":`...), it.id...), `,"result":`...)
+	out, err := messages.AppendJSON(out, body)
 	if err != nil {
-		if it.answer.GetError().GetCode() == int32(code.Code_NOT_FOUND) {
-			l := s.gateway.limits
-			s.mu.Lock()
-			s.bucket.charge(missCost, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli())
-			s.mu.Unlock()
-		}
-		return appendError(out, it.id, s.tell(it.method.Path, err))
+		return out, err
 	}
-	at := position{it.answer.GetEpoch(), it.answer.GetVersion()}.String()
-	if it.answer.GetEpoch() == "" {
-		at = "" // a read model: no single actor stands behind it
+	if epoch := it.answer.GetEpoch(); epoch != "" { // else a read model: no single actor stands behind it
+		out = append(append(append(out, `,"meta":{"position":"`...), epoch...), '.')
+		out = append(strconv.AppendUint(out, it.answer.GetVersion(), 10), `"}`...)
 	}
-	return appendResult(out, it.id, result, at)
+	return endFrame(append(out, '}'), at), nil
 }
 
 // cancel ends the subscription that a request began. A command cannot be taken

@@ -105,7 +105,11 @@ func (s *Session) run() {
 			return
 		}
 		s.mu.Unlock()
-		var out []byte
+		buffer, ok := buffers.Get().(*[]byte)
+		if !ok {
+			buffer = new([]byte)
+		}
+		out := (*buffer)[:0]
 		for _, it := range items {
 			if it.frame != nil {
 				out = s.handle(out, *it.frame)
@@ -115,7 +119,10 @@ func (s *Session) run() {
 			}
 		}
 		if len(out) > 0 {
-			s.say(out)
+			s.lend(out)
+		}
+		if cap(out) == bufferSize {
+			buffers.Put(buffer)
 		}
 		if cap(items) <= spareLimit {
 			clear(items)

@@ -87,6 +87,15 @@ func (s *Session) say(frames []byte) {
 	s.sayEvents(frames, appendEvents(nil, frames))
 }
 
+// lend is say for bytes that their owner uses again.
+func (s *Session) lend(frames []byte) {
+	if s.events == nil {
+		s.conn.lend(frames)
+		return
+	}
+	s.sayEvents(frames, appendEvents(nil, frames))
+}
+
 // sayEvents sends events; before the first of them it sends the answer's header.
 func (s *Session) sayEvents(frames, text []byte) {
 	s.mu.Lock()
