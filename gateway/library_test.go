@@ -155,6 +155,10 @@ func TestStalled(t *testing.T) {
 				t.Fatal(err)
 			}
 			go then(nc)
+			eventually(t, "the message has begun", func() bool {
+				all := s.gateway.registry.all()
+				return len(all) == 1 && all[0].begunMS.Load() != 0
+			})
 			eventually(t, "it is cut", func() bool {
 				s.clock.Advance(time.Second)
 				return s.gateway.Stats().Sessions == 0
