@@ -5,7 +5,7 @@ SHELL := bash
 MAKEFLAGS += --warn-undefined-variables --no-builtin-rules
 
 # What the tests need beside Go; tools/need knows the packages.
-NEEDS := gcc redis-server strace
+NEEDS := gcc redis-server strace node npm
 LINT  := go tool -modfile=tools/go.mod golangci-lint
 
 .PHONY: help
@@ -22,6 +22,13 @@ test: ## Run every test that takes minutes at most
 	go test -race ./...
 	go test ./actors -run TestSimulation -seeds 2500
 	if [ -f bench/go.mod ]; then cd bench && go test -race ./...; fi
+	$(MAKE) test-api
+
+.PHONY: test-api
+test-api: ## Hold the descriptions of the API to their rules, and the server to them
+	tools/need node npm
+	tools/npm tools/apicheck
+	cd tools/apicheck && go test -count=1 ./...
 
 .PHONY: test-long
 test-long: ## Run the tests that take hours, too (they are behind the build tag "long")
@@ -49,7 +56,7 @@ generate: ## Make everything that follows from the schema
 
 .PHONY: current
 current: generate ## Fail if generated files were not committed as they should be
-	git diff --exit-code -- messages docs/PROTOCOL.md
+	git diff --exit-code -- messages docs/PROTOCOL.md docs/api
 	test -z "$$(git ls-files --others --exclude-standard -- messages docs)" || { git status --short -- messages docs; exit 1; }
 
 .PHONY: check

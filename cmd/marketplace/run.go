@@ -18,6 +18,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
 	"github.com/threefoldtech/cloud-marketplace/configs"
+	"github.com/threefoldtech/cloud-marketplace/docs/api"
 	"github.com/threefoldtech/cloud-marketplace/gateway"
 	"github.com/threefoldtech/cloud-marketplace/gateway/identity"
 	"github.com/threefoldtech/cloud-marketplace/integrations/grid"
@@ -118,25 +119,25 @@ func (m *Main) start(ctx context.Context) error {
 		}
 		m.certificate = &pair
 	}
-	api, err := listen(ctx, c.Listen.API)
+	l, err := listen(ctx, c.Listen.API)
 	if err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
 	}
-	addresses := Addresses{API: api.Addr().String()}
+	addresses := Addresses{API: l.Addr().String()}
 	if c.Sandbox() {
 		if m.world, err = openWorld(ctx, m.Config, addresses.API, m.Log); err != nil {
-			return errors.Join(err, api.Close())
+			return errors.Join(err, l.Close())
 		}
 		m.world.serve(m)
 		addresses.Issuer, addresses.GridProxy = m.world.issuerURL, m.world.proxyURL
 	}
 	if err := m.newIdentity(ctx, addresses.API); err != nil {
-		return errors.Join(err, api.Close())
+		return errors.Join(err, l.Close())
 	}
 	if err := m.startActors(ctx, domain); err != nil {
-		return errors.Join(err, api.Close())
+		return errors.Join(err, l.Close())
 	}
-	m.startGateway(api) //nolint:contextcheck // the gateway lives longer than the start does
+	m.startGateway(l) //nolint:contextcheck // the gateway lives longer than the start does
 	if addresses.Admin, err = m.startAdmin(ctx); err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	return nil
 }
 
-func (m *Main) startGateway(api net.Listener) {
+func (m *Main) startGateway(l net.Listener) {
 	m.gateway.Start(m.system)
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", m.gateway.WebSocket())
@@ -215,11 +216,12 @@ func (m *Main) startGateway(api net.Listener) {
 		mux.Handle("/auth/", m.login.Handler())
 	}
 	mux.HandleFunc("GET /api/methods", describe)
+	mux.Handle("GET /docs/api/", api.Handler())
 	all := http.NewServeMux() // health is for balancers, who know no host name
 	all.Handle("/", m.gateway.Guard(mux))
 	all.HandleFunc("GET /healthz", m.healthy)
 	all.HandleFunc("GET /readyz", m.ready)
-	m.serve(m.encrypted(api), all)
+	m.serve(m.encrypted(l), all)
 }
 
 // encrypted returns a listener that speaks TLS, if the configuration wants it.

@@ -1,6 +1,7 @@
 // Command protoc-gen-market turns the schema below messages/ into everything
 // that follows from it: the Go types, the route table, the interfaces that
-// kinds of actors implement, and docs/PROTOCOL.md.
+// kinds of actors implement, docs/PROTOCOL.md, the descriptions of the API in
+// OpenAPI and AsyncAPI, and the types of the TypeScript client.
 //
 // It needs nothing but Go. It reads the options of the schema from the
 // descriptors it has just compiled and never from their generated Go code, so
@@ -83,10 +84,7 @@ func generate(ctx context.Context, fsys fs.FS) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the preface of the manual: %w", err)
 	}
-	if files[manualFile], err = s.printManual(preface, methods); err != nil {
-		return nil, err
-	}
-	return files, nil
+	return files, s.documents(files, preface, methods)
 }
 
 // moduleRoot returns the closest folder upwards that holds a go.mod.

@@ -108,7 +108,7 @@ func module(t *testing.T, proto string) fstest.MapFS {
 	return fstest.MapFS{
 		"messages/marketplace/options/v1/options.proto": {Data: options},
 		"messages/marketplace/v1/a.proto":               {Data: []byte(proto)},
-		prefaceFile:                                     {Data: []byte("# Protocol\n")},
+		prefaceFile:                                     {Data: []byte("# Protocol\n\n| 4500 | the token has expired | with a new token |\n")},
 	}
 }
 
@@ -117,8 +117,8 @@ func TestSoundSchemaIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 5 {
-		t.Errorf("generated %d files, want the Go types of two, two tables and the manual", len(files))
+	if len(files) != 7 {
+		t.Errorf("generated %d files, want the Go types of two, two tables, the manual and two documents", len(files))
 	}
 }
 

@@ -63,6 +63,7 @@ var layers = []layer{
 	{"sandbox/...", []string{"internal/...", "messages/...", "sandbox/..."}, []string{"*"}},
 	{"client", []string{"messages/..."}, []string{websocket, protobuf, rpcTypes}},
 	{"web", nil, nil},
+	{"docs/api", nil, nil},
 
 	{"cmd/marketplace", []string{"*"}, []string{"*"}},
 	{"cmd/marketctl", []string{"messages/...", "client"}, []string{cobra, protobuf, rpcTypes}},

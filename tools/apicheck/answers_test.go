@@ -1,0 +1,174 @@
+package apicheck
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/docs/api"
+	"github.com/threefoldtech/cloud-marketplace/messages"
+)
+
+const spec = `{"vcpus":2,"memoryMib":4096,"diskGib":50}`
+
+// TestServerIsAsDescribed calls every method of a running server, through both
+// doors, and holds what is said and heard to the documents.
+func TestServerIsAsDescribed(t *testing.T) {
+	c := newTalk(t)
+	for _, path := range []string{"cloud-user/watch-account", "cloud-user/watch-notifications", "session/watch-broadcasts"} {
+		c.call("alice", path, "", "{}")
+	}
+	c.ask("olga", "cloud-operator/grant-credit", `{"userId":"sandbox|alice","amount":"100000000","note":"to begin with"}`)
+	c.push("alice", "cloud-user/watch-account")
+	c.ask("alice", "cloud-user/get-account", `{}`)
+	c.ask("alice", "cloud-user/update-settings", `{"settings":{"displayName":"Ann","timeZone":"Europe/Brussels"}}`)
+	c.deploy()
+	c.ask("olga", "cloud-operator/transfer-credit", `{"fromUserId":"sandbox|alice","toUserId":"sandbox|bob","amount":"1","note":""}`)
+	c.ask("alice", "cloud-user/list-transactions", `{"pageSize":10}`)
+	c.ask("olga", "cloud-operator/broadcast", `{"text":"Hello","severity":"SEVERITY_INFO"}`)
+	c.push("alice", "session/watch-broadcasts")
+	c.ask("alice", "cloud-user/list-notifications", `{}`)
+	c.call("alice", "session/get", "", `{}`)
+	c.call("alice", "session/refresh", "", `{"accessToken":"`+c.server.token(t, "alice")+`"}`)
+	c.events()
+	c.refusals()
+	c.complete()
+	c.sameDocument()
+}
+
+// deploy finds a node, deploys on it and takes the deployment down.
+func (t *talk) deploy() {
+	t.Helper()
+	var nodes []any
+	for limit := time.Now().Add(30 * time.Second); len(nodes) == 0; time.Sleep(100 * time.Millisecond) {
+		nodes, _ = t.ask("alice", "cloud-user/find-nodes", `{"spec":`+spec+`,"pageSize":2}`)["nodes"].([]any)
+		if time.Now().After(limit) {
+			t.Fatal("the catalogue stays empty")
+		}
+	}
+	found, _ := nodes[0].(map[string]any)
+	node, _ := found["node"].(map[string]any)
+	on := fmt.Sprintf(`"nodeId":%v`, node["nodeId"])
+	price := t.ask("alice", "cloud-user/quote-deployment", `{"spec":`+spec+`,`+on+`}`)["hourlyPrice"]
+	t.ask("bob", "cloud-provider/list-nodes", fmt.Sprintf(`{"farmId":%v}`, node["farmId"]))
+	created := t.ask("alice", "cloud-user/create-deployment",
+		fmt.Sprintf(`{"name":"web","spec":%s,%s,"maxHourlyPrice":%q,"environment":[{"name":"A","value":"b"}]}`, spec, on, price))
+	id := fmt.Sprintf(`{"deploymentId":%q}`, created["deploymentId"])
+	t.call("alice", "cloud-user/watch-deployment", "", id)
+	for limit := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		detail, _ := t.ask("alice", "cloud-user/deployment-detail", id)["deployment"].(map[string]any)
+		if detail["state"] == "DEPLOYMENT_STATE_RUNNING" {
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("the deployment stays %v", detail["state"])
+		}
+	}
+	t.ask("alice", "cloud-user/list-deployments", `{}`)
+	t.ask("alice", "cloud-user/cancel-deployment", id)
+	if !t.heard["cloud-user.watch-deployment.push"] {
+		t.push("alice", "cloud-user/watch-deployment")
+	}
+}
+
+// events hears a stream as server-sent events. A server without them says that
+// streams are for the other door.
+func (t *talk) events() {
+	t.Helper()
+	const path = "/api/cloud-user/watch-account"
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+t.server.API+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+t.server.token(t.T, "alice"))
+	r.Header.Set("Accept", "text/event-stream")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for id := ""; lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ":")
+		switch {
+		case resp.StatusCode != http.StatusOK:
+			if !strings.Contains(lines.Text(), "UNKNOWN_METHOD") {
+				t.Errorf("%s answers %d %s", path, resp.StatusCode, lines.Text())
+			}
+			return
+		case name == "id":
+			id = strings.TrimSpace(value)
+		case name == "data":
+			t.http.holds(t.T, pointer("paths", path, "get", "responses", "200", "content", "text/event-stream", "x-event-schema"), []byte(value))
+			if id == "" {
+				t.Errorf("%s: an event has no position", path)
+			}
+			return
+		}
+	}
+	t.Errorf("%s says nothing: %v", path, lines.Err())
+}
+
+// refusals are refused as the document says.
+func (t *talk) refusals() {
+	t.Helper()
+	const grant = "cloud-operator/grant-credit"
+	one := `{"userId":"sandbox|alice","amount":"1"}`
+	t.refuse("", "cloud-user/get-account", "", `{}`, http.StatusUnauthorized, "TOKEN_REQUIRED")
+	t.refuse("alice", grant, messages.NewCommandID(), one, http.StatusForbidden, "ROLE_REQUIRED")
+	t.refuse("olga", grant, "", one, http.StatusBadRequest, "COMMAND_ID_REQUIRED")
+	t.refuse("olga", grant, messages.NewCommandID(), `{"userId":"sandbox|alice","amount":"0"}`, http.StatusBadRequest, "INVALID_FIELD")
+	t.refuse("olga", grant, messages.NewCommandID(), `{"user":1}`, http.StatusBadRequest, "MALFORMED_REQUEST")
+	t.refuse("alice", "cloud-user/deployment-detail", "", `{"deploymentId":"nobody"}`, http.StatusNotFound, "DEPLOYMENT_NOT_FOUND")
+	t.refuse("alice", "cloud-user/get-account", "", strings.Repeat(" ", 1<<17)+`{}`, http.StatusRequestEntityTooLarge, "TOO_LARGE")
+	id := messages.NewCommandID()
+	if status, answer := t.request("olga", http.MethodPost, grant, "", id, one); status != http.StatusOK {
+		t.Fatalf("%d %s", status, answer)
+	}
+	t.refuse("olga", grant, id, `{"userId":"sandbox|alice","amount":"2"}`, http.StatusConflict, "COMMAND_ID_REUSED")
+}
+
+// complete fails for what is described and was neither asked nor heard.
+func (t *talk) complete() {
+	t.Helper()
+	for path, item := range t.http.members("paths") {
+		verbs, _ := item.(map[string]any)
+		for verb := range verbs {
+			m := messages.ByPath(strings.TrimPrefix(path, "/api/"))
+			if asked := strings.ToUpper(verb) + " " + path; m != nil && !m.Streams() && !t.asked[asked] {
+				t.Errorf("%s is described and was not asked: add it to the conversation", asked)
+			}
+		}
+	}
+	for name := range t.socket.members("components", "messages") {
+		seldom := strings.HasSuffix(name, ".end") || name == "refused" || name == "cancel-request" || strings.HasPrefix(name, "session-") ||
+			name == "cloud-user.watch-notifications.push" // the tests of clients hear it
+		if !seldom && !t.heard[name] {
+			t.Errorf("the message %s is described and was not heard: add it to the conversation", name)
+		}
+	}
+}
+
+// sameDocument asks the server for what it says of itself.
+func (t *talk) sameDocument() {
+	t.Helper()
+	for path, want := range map[string][]byte{"/docs/api/openapi.json": api.OpenAPI, "/docs/api/asyncapi.json": api.AsyncAPI} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+t.server.API+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s is not the document that was generated (%d, %v)", path, resp.StatusCode, err)
+		}
+	}
+}
