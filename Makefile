@@ -22,13 +22,20 @@ test: ## Run every test that takes minutes at most
 	go test -race ./...
 	go test ./actors -run TestSimulation -seeds 2500
 	if [ -f bench/go.mod ]; then cd bench && go test -race ./...; fi
-	$(MAKE) test-api
+	$(MAKE) test-api test-client
 
 .PHONY: test-api
 test-api: ## Hold the descriptions of the API to their rules, and the server to them
 	tools/need node npm
 	tools/npm tools/apicheck
 	cd tools/apicheck && go test -count=1 ./...
+
+.PHONY: test-client
+test-client: ## Test the TypeScript client, against the real server
+	tools/need node npm
+	tools/npm web/client
+	go build -o bin/marketplace ./cmd/marketplace
+	cd web/client && SERVER_BINARY=$(CURDIR)/bin/marketplace timeout 300 npm test
 
 .PHONY: test-long
 test-long: ## Run the tests that take hours, too (they are behind the build tag "long")
@@ -56,8 +63,8 @@ generate: ## Make everything that follows from the schema
 
 .PHONY: current
 current: generate ## Fail if generated files were not committed as they should be
-	git diff --exit-code -- messages docs/PROTOCOL.md docs/api
-	test -z "$$(git ls-files --others --exclude-standard -- messages docs)" || { git status --short -- messages docs; exit 1; }
+	git diff --exit-code -- messages docs/PROTOCOL.md docs/api web/client/src
+	test -z "$$(git ls-files --others --exclude-standard -- messages docs web/client/src)" || { git status --short -- messages docs web/client/src; exit 1; }
 
 .PHONY: check
 check: current lint test ## Do what CI does

@@ -27,5 +27,8 @@ func (s *schema) documents(files map[string][]byte, preface []byte, methods []*m
 	if files[asyncAPIFile], err = s.printAsyncAPI(offered, d, reasons, codes); err != nil {
 		return fmt.Errorf("describe the WebSocket: %w", err)
 	}
+	if files[typeScriptFile], err = s.printTypeScript(offered, d, reasons, codes); err != nil {
+		return fmt.Errorf("name the schema in TypeScript: %w", err)
+	}
 	return nil
 }

@@ -76,6 +76,16 @@ func TestWhatIsPrinted(t *testing.T) {
 			"| `GONE` | NOT_FOUND | 404 | -32005 | no | Nothing here. |",
 			"- Who: anybody.",
 		},
+		typeScriptFile: {
+			"export interface StartRequest {\n  /** Which machine. */\n  machineId?: string;\n  /** How often. Rules: at most 3. */\n  times?: number;",
+			"export type ShowRequest = Record<string, never>;",
+			"export interface ShowResponse {\n  /** How it is. */\n  mood: Mood;\n}",
+			"export type Mood =\n  /** Nobody knows. */\n  | \"MOOD_UNSPECIFIED\";",
+			`  "cloud-user/watch": { kind: "STATE"; request: WatchRequest; response: WatchResponse };`,
+			`  "cloud-user/start": { path: "cloud-user/start", kind: "command", roles: ["ROLE_CLOUD_USER"] },`,
+			`  GONE: { code: 5, http: 404, retry: false },`,
+			`  4500: "the token has expired",`,
+		},
 	} {
 		for _, line := range lines {
 			if !strings.Contains(string(files[name]), line) {
@@ -84,8 +94,10 @@ func TestWhatIsPrinted(t *testing.T) {
 		}
 	}
 	for _, internal := range []string{"MachineTaskService", "CheckRequest"} {
-		if strings.Contains(string(files[manualFile]), internal) {
-			t.Errorf("the manual shows %s, which is internal", internal)
+		for _, name := range []string{manualFile, typeScriptFile} {
+			if strings.Contains(string(files[name]), internal) {
+				t.Errorf("%s shows %s, which is internal", name, internal)
+			}
 		}
 	}
 }

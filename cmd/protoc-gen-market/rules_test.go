@@ -117,8 +117,8 @@ func TestSoundSchemaIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 7 {
-		t.Errorf("generated %d files, want the Go types of two, two tables, the manual and two documents", len(files))
+	if len(files) != 8 {
+		t.Errorf("generated %d files, want the Go types of two, two tables, the manual, two documents and the types of TypeScript", len(files))
 	}
 }
 

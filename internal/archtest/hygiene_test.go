@@ -36,7 +36,7 @@ func TestFilesAreShort(t *testing.T) {
 
 // TestGeneratedFilesSaySo fails for a generated file that somebody might edit.
 func TestGeneratedFilesSaySo(t *testing.T) {
-	for _, f := range files(t, ".pb.go", ".gen.go", "docs/PROTOCOL.md") {
+	for _, f := range files(t, ".pb.go", ".gen.go", ".gen.ts", "docs/PROTOCOL.md") {
 		if first, _, _ := strings.Cut(f.text, "\n"); !strings.Contains(first, "DO NOT EDIT") {
 			t.Errorf("%s is generated and does not say DO NOT EDIT in its first line", f.path)
 		}
