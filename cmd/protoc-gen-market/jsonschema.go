@@ -65,13 +65,13 @@ func (j *jsonSchemas) message(m *protogen.Message, dir direction, stream bool) *
 	if stream && j.after && dir == sent {
 		properties.set("after", obj("type", "string", "description", "The position that the stream goes on after; without it, it begins with the present."))
 	}
-	description := oneLine(m.Comments.Leading)
+	said := []string{oneLine(m.Comments.Leading)}
 	rules, err := messageRules(m.Desc)
 	j.note(m.Desc, err)
 	for _, r := range rules {
-		description += " Rule: " + strings.TrimSuffix(r, ".") + "."
+		said = append(said, "Rule: "+strings.TrimSuffix(r, ".")+".")
 	}
-	out := obj("type", "object", "description", description)
+	out := obj("type", "object", "description", strings.Join(said, " "))
 	out.setSome("properties", properties).setSome("required", required)
 	if dir == sent {
 		out.set("additionalProperties", false)

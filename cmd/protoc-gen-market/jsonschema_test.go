@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -42,7 +44,7 @@ func at(t *testing.T, document any, path ...string) any {
 
 // TestFieldsInJSONSchema says how each kind of field and rule is told.
 func TestFieldsInJSONSchema(t *testing.T) {
-	for _, c := range []struct {
+	cases := []struct {
 		field, want string
 		required    bool
 	}{
@@ -66,19 +68,28 @@ func TestFieldsInJSONSchema(t *testing.T) {
 		{"map<string, uint32> x = 4 [(buf.validate.field).map.max_pairs = 2];", `{"additionalProperties":{"maximum":4294967295,"minimum":0,"type":"integer"},"maxProperties":2,"type":"object"}`, false},
 		{"google.protobuf.Timestamp x = 4 [(buf.validate.field).required = true];", `{"format":"date-time","type":"string"}`, true},
 		{"google.protobuf.Duration x = 4;", `{"pattern":"^-?[0-9]+(\\.[0-9]{1,9})?s$","type":"string"}`, false},
-	} {
-		schemas := at(t, described(t, "  // What it is.\n  "+c.field+"\n", openAPIFile), "components", "schemas", "StartRequest")
-		x, ok := at(t, schemas, "properties", "x").(map[string]any)
-		if !ok || !strings.HasPrefix(x["description"].(string), "What it is.") {
-			t.Errorf("%s: the description is %v", c.field, x["description"])
+	}
+	var fields strings.Builder
+	for i, c := range cases {
+		fmt.Fprintf(&fields, "  // What it is.\n  %s\n", strings.Replace(c.field, " x = 4", fmt.Sprintf(" x%d = %d", i, i+4), 1))
+	}
+	schema := at(t, described(t, fields.String(), openAPIFile), "components", "schemas", "StartRequest")
+	required, ok := at(t, schema, "required").([]any)
+	if !ok {
+		t.Fatal("nothing is required")
+	}
+	for i, c := range cases {
+		name := fmt.Sprintf("x%d", i)
+		x, ok := at(t, schema, "properties", name).(map[string]any)
+		if description, _ := x["description"].(string); !ok || !strings.HasPrefix(description, "What it is.") {
+			t.Errorf("%s: the description is %q", c.field, description)
 		}
 		delete(x, "description")
 		if got, err := plainJSON(x); err != nil || string(got) != c.want {
 			t.Errorf("%s\n got %s\nwant %s", c.field, got, c.want)
 		}
-		required, _ := schemas.(map[string]any)["required"].([]any)
-		if is := len(required) == 1 && required[0] == "x"; is != c.required {
-			t.Errorf("%s: required are %v", c.field, required)
+		if is := slices.Contains(required, any(name)); is != c.required {
+			t.Errorf("%s: it is required: %t", c.field, is)
 		}
 	}
 }

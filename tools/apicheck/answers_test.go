@@ -168,18 +168,29 @@ func (t *talk) rest() {
 func (t *talk) sameDocument() {
 	t.Helper()
 	for path, want := range map[string][]byte{"/docs/api/openapi.json": api.OpenAPI, "/docs/api/asyncapi.json": api.AsyncAPI} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+t.server.API+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || string(got) != string(want) {
-			t.Errorf("%s is not the document that was generated (%d, %v)", path, resp.StatusCode, err)
+		if kind, got := t.get(path); kind != "application/json" || string(got) != string(want) {
+			t.Errorf("%s is not the document that was generated, but %s of %d bytes", path, kind, len(got))
 		}
 	}
+	if kind, got := t.get("/api/methods"); t.http.members("paths", "/api/methods", "get", "responses", "200", "content")[kind] == nil || len(got) == 0 {
+		t.Errorf("/api/methods is %s of %d bytes", kind, len(got))
+	}
+}
+
+// get returns what kind of thing lies at a path, and the thing.
+func (t *talk) get(path string) (kind string, body []byte) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+t.server.API+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err = io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%s: %d, %v", path, resp.StatusCode, err)
+	}
+	return resp.Header.Get("Content-Type"), body
 }

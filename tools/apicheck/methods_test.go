@@ -72,8 +72,7 @@ func TestRequiredIsWhatIsRefused(t *testing.T) {
 			required = append(required, field.(string))
 		}
 		refused := []string{}
-		var e *messages.Error
-		if errors.As(messages.Validate(m.Request()), &e) {
+		if e, ok := errors.AsType[*messages.Error](messages.Validate(m.Request())); ok {
 			for _, v := range e.Fields {
 				refused = append(refused, v.Field)
 			}

@@ -34,10 +34,10 @@ func startServer(t *testing.T) *server {
 	run.Stderr = os.Stderr
 	run.Cancel = func() error { return run.Process.Signal(os.Interrupt) }
 	run.WaitDelay = 20 * time.Second
-	const any = "127.0.0.1:0"
+	const free = "127.0.0.1:0"
 	run.Env = append(os.Environ(), "MARKETPLACE_DATA="+data, "MARKETPLACE_LOG_LEVEL=error", "MARKETPLACE_SANDBOX_STEP_DELAY=0s",
-		"MARKETPLACE_GATEWAY_DRAIN=100ms", "MARKETPLACE_LISTEN_API="+any, "MARKETPLACE_LISTEN_ADMIN="+any,
-		"MARKETPLACE_SANDBOX_ISSUER="+any, "MARKETPLACE_SANDBOX_GRIDPROXY="+any)
+		"MARKETPLACE_GATEWAY_DRAIN=100ms", "MARKETPLACE_LISTEN_API="+free, "MARKETPLACE_LISTEN_ADMIN="+free,
+		"MARKETPLACE_SANDBOX_ISSUER="+free, "MARKETPLACE_SANDBOX_GRIDPROXY="+free)
 	if err := run.Start(); err != nil {
 		t.Fatal(err)
 	}
