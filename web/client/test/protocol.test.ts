@@ -174,6 +174,31 @@ test("what cannot be continued says so", async () => {
   assert.deepEqual(heard, [false, true]);
 });
 
+test("a slow reader of a STATE stream hears of what was lost, though the push that said so was passed over", async () => {
+  const state = "cloud-user/watch-account";
+  let asked = 0;
+  const { client } = await play((frame, say) => {
+    if (frame.method !== state) {
+      return;
+    }
+    if (++asked === 1) {
+      say(stands(frame.id, "0"));
+      say(push("0", "1", state));
+      say({ method: state, params: { subscription: "s", end: true, error: refusal("STREAM_LOST", "0.001s") } });
+    } else {
+      say(stands(frame.id, "5", false));
+      [push("5", "6", state), push("6", "7", state)].forEach(say);
+    }
+  });
+  const watch = client.watch(state, {});
+  const first = await watch.next();
+  assert.deepEqual([first.value?.position, first.value?.recovered], ["1", true]);
+  await until("it is asked for again", () => asked === 2);
+  await sleep(100);
+  const second = await watch.next();
+  assert.deepEqual([second.value?.position, second.value?.recovered], ["7", false]);
+});
+
 test("a stream that the server ends goes on if it may, and else says why it is over", async () => {
   let asked = 0;
   const { client } = await play((frame, say) => {
@@ -193,6 +218,21 @@ test("an aborted watch ends, and is cancelled", async () => {
   enough.abort(new Error("enough"));
   await assert.rejects(next, /enough/);
   await until("it is cancelled", () => frames.some((f) => f.method === "$/cancelRequest"));
+});
+
+test("who was stopped hears nothing more, and a call that is given up is cancelled", async () => {
+  const { client, frames } = await play((frame, say) => frame.method === stream && say(stands(frame.id, "0")));
+  let ended = 0;
+  client.subscribe(stream, {}, { onPush: () => {}, onEnd: () => ended++ })();
+  await client.ready();
+  const enough = new AbortController();
+  const call = client.call("cloud-user/list-deployments", {}, { signal: enough.signal });
+  await until("it is asked", () => frames.length > 0);
+  enough.abort(new Error("enough"));
+  await assert.rejects(call, /enough/);
+  await until("it is cancelled", () => frames.some((f) => f.method === "$/cancelRequest" && f.params["id"] === frames[0]?.id));
+  client.close();
+  assert.equal(ended, 0);
 });
 
 test("close codes say whether to come back", async () => {
