@@ -153,3 +153,18 @@ test("a server that takes and never answers is left", async () => {
   assert.equal((await call).account?.userId, "sandbox|alice");
   alice.close();
 });
+
+test("a server that has gone without a word is noticed, though nothing is asked of it", async () => {
+  const wire = await new Wire().open();
+  const alice = server.client("alice", { url: `ws://127.0.0.1:${wire.port}/ws`, heartbeat: 500, patience: 1_000 });
+  let begun = 0;
+  alice.subscribe("cloud-user/watch-account", {}, { onPush: () => {}, onBegin: () => begun++ });
+  await until("the stream begins", () => begun === 1);
+  await sleep(2_000);
+  assert.equal(begun, 1, "a silent server that answers was left");
+  wire.losing = true;
+  await until("the client gives the connection up", () => alice.state.name !== "open");
+  wire.losing = false;
+  await until("the stream goes on", () => begun === 2);
+  alice.close();
+});
