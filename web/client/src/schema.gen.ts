@@ -41,6 +41,40 @@ export interface GrantCreditResponse {
   transactionId: string;
 }
 
+/** ReinstateUserRequest says whom to let in again. */
+export interface ReinstateUserRequest {
+  /** The user. Rules: 1 to 128 characters. */
+  userId: string;
+  /** Why. Rules: at most 200 characters. */
+  note?: string;
+}
+
+/** ReinstateUserResponse says that the user may come in. */
+export type ReinstateUserResponse = Record<string, never>;
+
+/** SignOutUserRequest says whom to sign out. */
+export interface SignOutUserRequest {
+  /** The user. Rules: 1 to 128 characters. */
+  userId: string;
+}
+
+/** SignOutUserResponse says from when on tokens are taken. */
+export interface SignOutUserResponse {
+  /** Tokens that were issued before are refused. */
+  notBeforeTime?: Timestamp;
+}
+
+/** SuspendUserRequest says whom to keep out. */
+export interface SuspendUserRequest {
+  /** The user. Rules: 1 to 128 characters. */
+  userId: string;
+  /** Why; the user is told. Rules: 1 to 200 characters. */
+  note: string;
+}
+
+/** SuspendUserResponse says that the user is kept out. */
+export type SuspendUserResponse = Record<string, never>;
+
 /** TransferCreditRequest moves credit to another account. */
 export interface TransferCreditRequest {
   /** Whose credit it is. Rules: 1 to 128 characters. */
@@ -523,6 +557,45 @@ export interface WatchNotificationsResponse {
   notifications: Notification[];
 }
 
+/** CreateApiKeyRequest says what the key is for. */
+export interface CreateApiKeyRequest {
+  /** What the person calls it. Rules: 1 to 64 characters. */
+  name: string;
+  /** What the key may be: some of what the caller is, and never an operator. Rules: 1 to 2, none twice, each: one of `ROLE_CLOUD_USER`, `ROLE_CLOUD_PROVIDER`. */
+  roles: Role[];
+  /** When it ends: from a minute to a year ahead. Rules: required. */
+  expireTime: Timestamp;
+}
+
+/** CreateApiKeyResponse holds the key. */
+export interface CreateApiKeyResponse {
+  /** Names the key, in lists. */
+  sessionId: string;
+  /** The key itself, for the Authorization header: Bearer and the key. Keep it: nobody else does. */
+  apiKey: string;
+}
+
+/** EndSessionRequest names what is to end. */
+export interface EndSessionRequest {
+  /** The session or key. Rules: 1 to 128 characters. */
+  sessionId: string;
+}
+
+/** EndSessionResponse says that it has ended. */
+export type EndSessionResponse = Record<string, never>;
+
+/** EndSessionsRequest signs out everywhere. */
+export interface EndSessionsRequest {
+  /** API keys end, too. */
+  includeApiKeys?: boolean;
+}
+
+/** EndSessionsResponse says from when on tokens are taken. */
+export interface EndSessionsResponse {
+  /** Tokens that were issued before are refused. */
+  notBeforeTime?: Timestamp;
+}
+
 /** GetSessionRequest asks who is signed in. */
 export type GetSessionRequest = Record<string, never>;
 
@@ -542,6 +615,35 @@ export interface Session {
   expireTime?: Timestamp;
   /** The server's clock; command ids are made from it. */
   serverTime?: Timestamp;
+  /** The session or API key that lets the connection in; empty when a token of the issuer does. */
+  sessionId: string;
+}
+
+/** ListSessionsRequest asks for the caller's sessions and keys. */
+export type ListSessionsRequest = Record<string, never>;
+
+/** ListSessionsResponse holds the caller's sessions and keys. */
+export interface ListSessionsResponse {
+  /** The sessions and keys, the newest first. */
+  sessions: SessionSummary[];
+}
+
+/** SessionSummary is one line of what lets a person in. */
+export interface SessionSummary {
+  /** Names the session or key. */
+  sessionId: string;
+  /** What it is. */
+  type: SessionType;
+  /** What the person calls the key, or what the browser calls itself. */
+  name: string;
+  /** What it may be. */
+  roles: Role[];
+  /** When it began. */
+  createTime?: Timestamp;
+  /** When it ends. */
+  expireTime?: Timestamp;
+  /** When its tokens were last renewed, of a session: it was used not long after. */
+  renewTime?: Timestamp;
 }
 
 /** OpenSessionRequest brings an access token. */
@@ -696,12 +798,27 @@ export type Role =
   /** Runs the marketplace. */
   | "ROLE_CLOUD_OPERATOR";
 
+/** SessionType is what lets one in. */
+export type SessionType =
+  /** Never sent. */
+  | "SESSION_TYPE_UNSPECIFIED"
+  /** A browser that has signed in; it shows a cookie. */
+  | "SESSION_TYPE_BROWSER"
+  /** A key for a program. */
+  | "SESSION_TYPE_API_KEY";
+
 /** What each method takes and answers; a stream answers with each push. */
 export interface Methods {
   /** SendBroadcast says something to everyone who listens, now and later. */
   "cloud-operator/broadcast": { kind: "command"; request: SendBroadcastRequest; response: SendBroadcastResponse };
   /** GrantCredit gives a user credit that nobody paid for. */
   "cloud-operator/grant-credit": { kind: "command"; request: GrantCreditRequest; response: GrantCreditResponse };
+  /** ReinstateUser lets a suspended user in again. */
+  "cloud-operator/reinstate-user": { kind: "command"; request: ReinstateUserRequest; response: ReinstateUserResponse };
+  /** SignOutUser signs a user out everywhere; API keys end, too. */
+  "cloud-operator/sign-out-user": { kind: "command"; request: SignOutUserRequest; response: SignOutUserResponse };
+  /** SuspendUser keeps a user out: connections are closed within a second, and nothing more is taken from the user. What runs goes on. */
+  "cloud-operator/suspend-user": { kind: "command"; request: SuspendUserRequest; response: SuspendUserResponse };
   /** TransferCredit moves credit from one user's account to another's. It is held until the other has booked it. */
   "cloud-operator/transfer-credit": { kind: "command"; request: TransferCreditRequest; response: TransferCreditResponse };
   /** ListNodes returns the nodes of a farm with what is used and reserved on them. */
@@ -732,8 +849,16 @@ export interface Methods {
   "cloud-user/watch-deployment": { kind: "STATE"; request: WatchDeploymentRequest; response: WatchDeploymentResponse };
   /** WatchNotifications pushes what the caller is told, each once, also what was missed since the position. */
   "cloud-user/watch-notifications": { kind: "EVENT"; request: WatchNotificationsRequest; response: WatchNotificationsResponse };
+  /** CreateApiKey makes a key for a program of the caller's. Only the answer to the command holds it: it is stored as a digest, and never shown again. */
+  "session/create-api-key": { kind: "command"; request: CreateApiKeyRequest; response: CreateApiKeyResponse };
+  /** EndSession ends a session or an API key of the caller's. Its connections are closed everywhere within a second. */
+  "session/end": { kind: "command"; request: EndSessionRequest; response: EndSessionResponse };
+  /** EndSessions signs the caller out everywhere: every session ends, and no token that was issued before is taken any more. API keys go on unless the request says otherwise. */
+  "session/end-all": { kind: "command"; request: EndSessionsRequest; response: EndSessionsResponse };
   /** GetSession says who is signed in and what time the server has. */
   "session/get": { kind: "read"; request: GetSessionRequest; response: GetSessionResponse };
+  /** ListSessions returns the caller's sessions and API keys that have not ended, the newest first. */
+  "session/list": { kind: "read"; request: ListSessionsRequest; response: ListSessionsResponse };
   /** OpenSession signs a new connection in. It is the first frame of a connection that brought no token in its handshake, and must come within five seconds. */
   "session/open": { kind: "session"; request: OpenSessionRequest; response: OpenSessionResponse };
   /** RefreshSession prolongs the session with a newer token of the same subject. */
@@ -746,6 +871,9 @@ export interface Methods {
 export const methods = {
   "cloud-operator/broadcast": { path: "cloud-operator/broadcast", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/grant-credit": { path: "cloud-operator/grant-credit", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/reinstate-user": { path: "cloud-operator/reinstate-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/sign-out-user": { path: "cloud-operator/sign-out-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/suspend-user": { path: "cloud-operator/suspend-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/transfer-credit": { path: "cloud-operator/transfer-credit", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-provider/list-nodes": { path: "cloud-provider/list-nodes", kind: "read", roles: ["ROLE_CLOUD_PROVIDER"] },
   "cloud-user/cancel-deployment": { path: "cloud-user/cancel-deployment", kind: "command", roles: ["ROLE_CLOUD_USER"] },
@@ -761,7 +889,11 @@ export const methods = {
   "cloud-user/watch-account": { path: "cloud-user/watch-account", kind: "STATE", roles: ["ROLE_CLOUD_USER"] },
   "cloud-user/watch-deployment": { path: "cloud-user/watch-deployment", kind: "STATE", roles: ["ROLE_CLOUD_USER"] },
   "cloud-user/watch-notifications": { path: "cloud-user/watch-notifications", kind: "EVENT", roles: ["ROLE_CLOUD_USER"] },
+  "session/create-api-key": { path: "session/create-api-key", kind: "command", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
+  "session/end": { path: "session/end", kind: "command", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
+  "session/end-all": { path: "session/end-all", kind: "command", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/get": { path: "session/get", kind: "read", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
+  "session/list": { path: "session/list", kind: "read", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/open": { path: "session/open", kind: "session", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/refresh": { path: "session/refresh", kind: "session", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/watch-broadcasts": { path: "session/watch-broadcasts", kind: "EVENT", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
@@ -791,6 +923,12 @@ export type ErrorReason =
   | "ROLE_REQUIRED"
   /** A command over HTTP came from a page of another site. */
   | "ORIGIN_REFUSED"
+  /** An operator has suspended the account; the message says why. */
+  | "ACCOUNT_SUSPENDED"
+  /** The method needs a token that was issued in the last 15 minutes: sign in again. */
+  | "TOKEN_TOO_OLD"
+  /** The request is for a host name that is not served here. */
+  | "HOST_REFUSED"
   /** Too many requests; the details say when to come back. */
   | "RATE_LIMITED"
   /** The connection holds as many subscriptions as it may. */
@@ -807,6 +945,8 @@ export type ErrorReason =
   | "BROADCAST_NOT_FOUND"
   /** There is no such subscription on this connection. */
   | "NOT_FOUND"
+  /** There is no such session or API key, or it is not the caller's. */
+  | "SESSION_NOT_FOUND"
   /** What is asked cannot be done in the present state; the details name it. */
   | "WRONG_STATE"
   /** The account has reached a bound that the details name. */
@@ -849,6 +989,9 @@ export const reasons: Readonly<Record<ErrorReason, { code: number; http: number;
   TOKEN_EXPIRED: { code: 16, http: 401, retry: false },
   ROLE_REQUIRED: { code: 7, http: 403, retry: false },
   ORIGIN_REFUSED: { code: 7, http: 403, retry: false },
+  ACCOUNT_SUSPENDED: { code: 7, http: 403, retry: false },
+  TOKEN_TOO_OLD: { code: 16, http: 401, retry: false },
+  HOST_REFUSED: { code: 7, http: 421, retry: false },
   RATE_LIMITED: { code: 8, http: 429, retry: true },
   TOO_MANY_SUBSCRIPTIONS: { code: 8, http: 429, retry: false },
   TOO_LARGE: { code: 8, http: 413, retry: false },
@@ -857,6 +1000,7 @@ export const reasons: Readonly<Record<ErrorReason, { code: number; http: number;
   NODE_NOT_FOUND: { code: 5, http: 404, retry: false },
   BROADCAST_NOT_FOUND: { code: 5, http: 404, retry: false },
   NOT_FOUND: { code: 5, http: 404, retry: false },
+  SESSION_NOT_FOUND: { code: 5, http: 404, retry: false },
   WRONG_STATE: { code: 9, http: 409, retry: false },
   LIMIT_REACHED: { code: 9, http: 409, retry: false },
   INSUFFICIENT_BALANCE: { code: 9, http: 402, retry: false },
