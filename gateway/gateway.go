@@ -197,7 +197,7 @@ func New(c Config) *Gateway {
 	const slow = "reading too slowly; come back and resume"
 	onSlow := func() { g.meters.closed(CodeSlow) }
 	g.byFrames = terms{g.limits.QueueBytes, closeFrame(CodeSlow, slow), onSlow, &g.traffic}
-	g.byEvents = terms{g.limits.QueueBytes, endEvent(CodeSlow, slow), onSlow, &g.traffic}
+	g.byEvents = terms{g.limits.QueueBytes, closeEvent(CodeSlow, slow), onSlow, &g.traffic}
 	return g
 }
 

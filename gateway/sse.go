@@ -122,7 +122,7 @@ func (s *Session) sayEvents(frames, text []byte) {
 func (s *Session) closeEvents(code Code, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := endEvent(code, reason)
+	text := closeEvent(code, reason)
 	if !s.events.begun {
 		s.events.begun = true
 		text = s.events.answer(http.StatusOK, "text/event-stream", text)
@@ -212,24 +212,24 @@ func appendEvents(to, frames []byte) []byte {
 			case `"params"`:
 				e.params = value
 			case `"result"`:
-				to = appendEvent(to, "open", nil, value)
+				to = appcloseEvent(to, "open", nil, value)
 			}
 		})
 		if e.method != nil {
-			to = e.appendEvent(to)
+			to = e.appcloseEvent(to)
 		}
 	}
 	return to
 }
 
 // appendEvent appends a notification.
-func (e *envelope) appendEvent(to []byte) []byte {
+func (e *envelope) appcloseEvent(to []byte) []byte {
 	name, _ := text(e.method)
 	if about, found := strings.CutPrefix(name, "session/"); found && !bytes.HasPrefix(e.params, []byte(`{"subscription"`)) {
 		if ms := between(e.params, `{"reconnectMs":`, "}"); ms != nil {
 			to = append(append(append(to, "retry: "...), ms...), '\n')
 		}
-		return appendEvent(to, about, nil, e.params)
+		return appcloseEvent(to, about, nil, e.params)
 	}
 	var position, result, failure []byte
 	s := scanner{data: e.params}
@@ -244,12 +244,12 @@ func (e *envelope) appendEvent(to []byte) []byte {
 		}
 	})
 	if failure == nil {
-		return appendEvent(to, "", position, result)
+		return appcloseEvent(to, "", position, result)
 	}
 	inner := scanner{data: failure}
 	inner.members(func(key, value []byte) {
 		if string(key) == `"data"` {
-			to = appendEvent(to, "end", nil, value)
+			to = appcloseEvent(to, "end", nil, value)
 		}
 	})
 	return to
@@ -266,7 +266,7 @@ func between(text []byte, before, after string) []byte {
 }
 
 // appendEvent appends one event; data is JSON, in which no line ends.
-func appendEvent(to []byte, name string, id, data []byte) []byte {
+func appcloseEvent(to []byte, name string, id, data []byte) []byte {
 	if name != "" {
 		to = append(append(append(to, "event: "...), name...), '\n')
 	}
@@ -276,9 +276,10 @@ func appendEvent(to []byte, name string, id, data []byte) []byte {
 	return append(append(append(to, "data: "...), data...), "\n\n"...)
 }
 
-// endEvent is the event after which the server hangs up.
-func endEvent(code Code, reason string) []byte {
-	return appendEvent(nil, "end", nil, []byte(`{"closeCode":`+itoa(int64(code))+`,"message":`+quote(reason)+`}`))
+// closeEvent is the event after which the server hangs up, whatever is heard: it
+// says what a close frame says.
+func closeEvent(code Code, reason string) []byte {
+	return appcloseEvent(nil, "close", nil, []byte(`{"code":`+itoa(int64(code))+`,"reason":`+quote(reason)+`}`))
 }
 
 // pingEvent is a comment, which clients pass over: it shows that somebody is there.

@@ -140,7 +140,7 @@ func TestEventsEnd(t *testing.T) {
 		t.Errorf("ahead of the end it says %v", e)
 	}
 	s.clock.Advance(20 * time.Second)
-	if e := expires.event(); e["event"] != "end" || !strings.Contains(e["data"], "4500") {
+	if e := expires.event(); e["event"] != "close" || !strings.Contains(e["data"], "4500") {
 		t.Errorf("at the end it says %v", e)
 	}
 	if e := expires.event(); e != nil {
@@ -152,7 +152,7 @@ func TestEventsEnd(t *testing.T) {
 	if e := drains.event(); e["event"] != "draining" || e["retry"] == "" {
 		t.Errorf("draining it says %v", e)
 	}
-	if e := drains.event(); e["event"] != "end" || !strings.Contains(e["data"], "4002") {
+	if e := drains.event(); e["event"] != "close" || !strings.Contains(e["data"], "4002") {
 		t.Errorf("at the end it says %v", e)
 	}
 }

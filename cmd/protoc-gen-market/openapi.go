@@ -193,7 +193,7 @@ func (d *openAPI) stream(m *method) *object {
 	))
 	return op.set("responses", d.refused(obj("200", obj(
 		"description", "Server-sent events. Each has the position as its id and the push, as JSON, as its data; each push is a "+d.directions.name(m.rpc.Output, heard)+
-			". The last event, when the server ends the stream, is named `end` and holds a google.rpc.Status.",
+			". The first event is named `open` and says where the stream is and whether what followed the position was recovered. `expiring` and `draining` are what a connection is told. When the server ends the stream, the last event is named `end` and holds a google.rpc.Status; when it closes the connection, it is named `close` and holds the code and reason of a close frame.",
 		"content", obj("text/event-stream", obj(
 			"schema", obj("type", "string"),
 			"x-event-schema", obj("$ref", schemaPath+d.directions.name(m.rpc.Output, heard)),

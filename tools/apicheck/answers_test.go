@@ -76,8 +76,7 @@ func (t *talk) deploy() {
 	}
 }
 
-// events hears a stream as server-sent events. A server without them says that
-// streams are for the other door.
+// events hears a stream as server-sent events: its opening, and a push.
 func (t *talk) events() {
 	t.Helper()
 	const path = "/api/cloud-user/watch-account"
@@ -93,17 +92,23 @@ func (t *talk) events() {
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
-	for id := ""; lines.Scan(); {
-		name, value, _ := strings.Cut(lines.Text(), ":")
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s answers %s", path, resp.Status)
+	}
+	for event, id := "", ""; lines.Scan(); {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
 		switch {
-		case resp.StatusCode != http.StatusOK:
-			if !strings.Contains(lines.Text(), "UNKNOWN_METHOD") {
-				t.Errorf("%s answers %d %s", path, resp.StatusCode, lines.Text())
-			}
-			return
+		case name == "":
+			event, id = "", ""
+		case name == "event":
+			event = value
 		case name == "id":
-			id = strings.TrimSpace(value)
-		case name == "data":
+			id = value
+		case name == "data" && event == "open":
+			if !strings.Contains(value, `"recovered":true`) {
+				t.Errorf("%s opens with %s", path, value)
+			}
+		case name == "data" && event == "":
 			t.http.holds(t.T, pointer("paths", path, "get", "responses", "200", "content", "text/event-stream", "x-event-schema"), []byte(value))
 			if id == "" {
 				t.Errorf("%s: an event has no position", path)
