@@ -41,7 +41,8 @@ func (s *Session) handle(out, frame []byte) []byte {
 		return nil
 	}
 	method, ok := text(e.method)
-	limited := s.pay() // whatever it is that came
+	now := s.gateway.clock.Now()
+	limited := s.pay(now) // whatever it is that came
 	switch {
 	case method == cancelMethod:
 		s.cancel(e.params)
@@ -59,7 +60,7 @@ func (s *Session) handle(out, frame []byte) []byte {
 	if err := s.begin(id); err != nil {
 		return appendError(out, id, messages.AsError(err))
 	}
-	answered, err := s.dispatch(id, method, e)
+	answered, err := s.dispatch(id, method, e, now)
 	switch {
 	case err != nil:
 		s.finish(id)
@@ -99,11 +100,11 @@ func reasonOf(err error) string {
 }
 
 // pay takes what a frame costs, or refuses it.
-func (s *Session) pay() *messages.Error {
+func (s *Session) pay(now time.Time) *messages.Error {
 	l := s.gateway.limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.bucket.take(1, int64(l.Rate), int64(l.Burst), s.gateway.clock.Now().UnixMilli()) {
+	if !s.bucket.take(1, int64(l.Rate), int64(l.Burst), now.UnixMilli()) {
 		if s.refused++; s.refused == patience {
 			go s.close(CodeTooMany, "too many requests")
 		}
@@ -125,25 +126,33 @@ func (s *Session) begin(id []byte) error {
 		e.Retry = 10 * time.Millisecond
 		return e
 	}
-	if _, taken := s.pending[string(id)]; taken || s.watching[string(id)] != nil {
+	same := func(other []byte) bool { return bytes.Equal(id, other) }
+	if slices.ContainsFunc(s.pending, same) || slices.ContainsFunc(s.watching, func(w watched) bool { return same(w.id) }) {
 		return malformed("id %s belongs to a request that is still open", id)
 	}
-	if s.pending == nil {
-		s.pending = map[string]struct{}{}
-	}
-	s.pending[string(id)] = struct{}{}
+	s.pending = append(s.pending, id)
 	return nil
 }
 
 // finish gives a request's place back.
 func (s *Session) finish(id []byte) {
 	s.mu.Lock()
-	delete(s.pending, string(id))
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	last := len(s.pending) - 1
+	for i := range s.pending {
+		if bytes.Equal(s.pending[i], id) {
+			s.pending[i], s.pending[last] = s.pending[last], nil
+			s.pending = s.pending[:last]
+			break
+		}
+	}
+	if cap(s.pending) > spareLimit && len(s.pending) == 0 {
+		s.pending = nil
+	}
 }
 
 // dispatch answers a request itself, or hands it to whoever does.
-func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte, err error) {
+func (s *Session) dispatch(id []byte, path string, e envelope, now time.Time) (answered []byte, err error) {
 	m, err := find(path)
 	if err != nil {
 		return nil, err
@@ -153,7 +162,7 @@ func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte,
 		return nil, malformed("meta must be an object whose commandId and traceparent are strings")
 	}
 	who := s.principal()
-	if err := admit(m, who, cmd.CommandID, s.gateway.clock.Now()); err != nil {
+	if err := admit(m, who, cmd.CommandID, now); err != nil {
 		return nil, err
 	}
 	if m.Session {
@@ -177,23 +186,27 @@ func (s *Session) dispatch(id []byte, path string, e envelope) (answered []byte,
 		return nil, s.subscribe(id, m, req, after)
 	}
 	address := topicAddress{req.GetKind(), req.GetId()}
-	asked, span := s.gateway.clock.Now(), s.gateway.trace(req, m)
+	span := s.gateway.trace(req, m)
 	s.gateway.actors.Call(req, s.gateway.limits.CallTimeout, func(r *clusterv1.Response) {
-		s.after(address, item{id: id, method: m, answer: r, asked: asked, span: span})
+		s.after(address, item{id: id, method: m, answer: r, asked: now, span: span})
 	})
 	return nil, nil
 }
 
 // after lets an answer go behind the pushes that its actor said before it.
 func (s *Session) after(a topicAddress, it item) {
-	s.mu.Lock()
 	var streams []*topic
-	for _, t := range s.watching {
-		if t.key.topicAddress == a {
-			streams = append(streams, t)
+	s.mu.Lock()
+	for _, w := range s.watching {
+		if w.topic.key.topicAddress == a {
+			streams = append(streams, w.topic)
 		}
 	}
 	s.mu.Unlock()
+	if len(streams) == 0 {
+		s.push(it)
+		return
+	}
 	// In one order for all answers, so that none overtakes another.
 	slices.SortFunc(streams, func(a, b *topic) int { return strings.Compare(a.key.method, b.key.method) })
 	s.behind(streams, it)

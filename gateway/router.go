@@ -66,7 +66,7 @@ func roleNames(roles []optionsv1.Role) string {
 // decode reads the parameters of a method and holds them to its rules.
 func decode(m *messages.Method, params []byte) (proto.Message, error) {
 	body := m.Request()
-	if len(params) > 0 && string(params) != "null" {
+	if len(params) > 0 && string(params) != "null" && string(params) != "{}" {
 		if err := messages.ParseJSON(params, body); err != nil {
 			return nil, err
 		}

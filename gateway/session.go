@@ -45,8 +45,8 @@ type Session struct {
 	spare    []item     // the last inbox, to be used again
 	working  bool
 	closed   bool
-	pending  map[string]struct{} // ids of requests without their answer
-	watching map[string]*topic   // by the id of the request that subscribed
+	pending  [][]byte  // ids of requests without their answer
+	watching []watched // streams, with the ids of the requests that subscribed
 	bucket   bucket
 	refused  int // requests in a row that came too fast
 }
@@ -59,6 +59,12 @@ type item struct {
 	answer *clusterv1.Response
 	asked  time.Time       // when the request came
 	span   *telemetry.Span // nil: it is not traced
+}
+
+// watched is a stream that a session hears, or has asked for.
+type watched struct {
+	id    []byte // of the request
+	topic *topic
 }
 
 // push hands the worker something to do.
@@ -143,9 +149,11 @@ func (s *Session) read() {
 		if err != nil {
 			return
 		}
-		s.begunMS.Store(s.gateway.clock.Now().UnixMilli())
+		begun := s.gateway.clock.Now().UnixMilli()
+		s.begunMS.Store(begun)
 		frame, err := readFrame(r)
-		s.heard()
+		s.heardMS.Store(begun)
+		s.pingMS.Store(0)
 		s.begunMS.Store(0)
 		s.gateway.traffic.received.Add(1)
 		if frame != nil {
@@ -302,8 +310,8 @@ func (s *Session) end() {
 	watching := s.watching
 	s.watching = nil
 	s.mu.Unlock()
-	for _, t := range watching {
-		t.leave(s)
+	for _, w := range watching {
+		w.topic.leave(s)
 	}
 	if s.ws != nil {
 		_ = s.ws.CloseNow()

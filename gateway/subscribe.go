@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -79,27 +81,35 @@ func (s *Session) watch(id []byte, t *topic) error {
 	if len(s.watching) >= s.gateway.limits.Subscriptions {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOO_MANY_SUBSCRIPTIONS, "a connection hears at most %d streams", s.gateway.limits.Subscriptions)
 	}
-	for other, watched := range s.watching {
-		if watched.key == t.key {
-			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "request %s of this connection watches it already", other)
+	for _, w := range s.watching {
+		if w.topic.key == t.key {
+			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "request %s of this connection watches it already", w.id)
 		}
 	}
 	if s.closed {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "the connection has ended")
 	}
-	if s.watching == nil {
-		s.watching = map[string]*topic{}
-	}
-	s.watching[string(id)] = t
+	s.watching = append(s.watching, watched{id, t})
 	return nil
 }
 
 // takeWatch forgets the stream that a request began, and returns it.
 func (s *Session) takeWatch(id []byte) *topic {
+	return s.forget(func(w watched) bool { return bytes.Equal(w.id, id) })
+}
+
+// unwatch forgets a stream that has ended.
+func (s *Session) unwatch(t *topic) { s.forget(func(w watched) bool { return w.topic == t }) }
+
+func (s *Session) forget(which func(watched) bool) *topic {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := s.watching[string(id)]
-	delete(s.watching, string(id))
+	i := slices.IndexFunc(s.watching, which)
+	if i < 0 {
+		return nil
+	}
+	t := s.watching[i].topic
+	s.watching = slices.Delete(s.watching, i, i+1)
 	return t
 }
 
@@ -107,21 +117,5 @@ func (s *Session) takeWatch(id []byte) *topic {
 func (s *Session) hears(t *topic) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, watched := range s.watching {
-		if watched == t {
-			return true
-		}
-	}
-	return false
-}
-
-// unwatch forgets a stream that has ended.
-func (s *Session) unwatch(t *topic) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, other := range s.watching {
-		if other == t {
-			delete(s.watching, id)
-		}
-	}
+	return slices.ContainsFunc(s.watching, func(w watched) bool { return w.topic == t })
 }

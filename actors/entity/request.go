@@ -150,6 +150,9 @@ func (e *entity) decideRequest(ctx actor.Context, from *actor.PID, req *clusterv
 	e.sealBody(body)
 	env := e.env(req.GetSubject(), req.GetCommandId())
 	env.Roles = req.GetRoles()
+	if !m.ReadOnly {
+		env.Fresh = e.rt.fresh()
+	}
 	if m.SealsReply() {
 		env.Secret = rand.Text()
 	}
@@ -227,17 +230,24 @@ func (e *entity) recall(req *clusterv1.Request) (c *journalv1.Command, known boo
 	return &journalv1.Command{Subject: req.GetSubject(), CommandId: id[:], Digest: digest, DecidedMs: e.rt.engine.NowMS()}, false, nil
 }
 
-// env is what the next decision may know.
+// env is what the next decision may know, but for a fresh id.
 func (e *entity) env(who, commandID string) Env {
 	now := time.UnixMilli(max(e.rt.Domain.Now().UnixMilli(), e.lastMS)).UTC()
-	return Env{Now: now, Real: e.rt.Real.Now().UTC().Truncate(time.Millisecond), ID: e.id, Subject: who, CommandID: commandID, Fresh: e.rt.fresh()}
+	return Env{Now: now, Real: e.rt.Real.Now().UTC().Truncate(time.Millisecond), ID: e.id, Subject: who, CommandID: commandID}
+}
+
+// own is env for what nobody asked for.
+func (e *entity) own() Env {
+	env := e.env(System, "")
+	env.Fresh = e.rt.fresh()
+	return env
 }
 
 // wake lets the kind decide what follows from its time having come.
 func (e *entity) wake(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
 	e.leaving = false // what it decides may want tasks, and they want somebody to run them
 	if at := e.machine.wake(); !at.IsZero() && !at.After(e.rt.Domain.Now()) {
-		e.keep(e.machine.woken(e.env(System, "")), nil)
+		e.keep(e.machine.woken(e.own()), nil)
 	}
 	// The claim moved the wake-up to the end of its lease, perhaps after the
 	// commit in flight was written; a commit without events puts it back to what

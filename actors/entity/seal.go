@@ -173,7 +173,11 @@ func (e *entity) drain(ctx actor.Context, inVain bool) {
 			e.makeKey(ctx) // it stays the first
 			return
 		}
-		e.waiting = e.waiting[1:]
+		if e.waiting[0] = (waiting{}); len(e.waiting) == 1 {
+			e.waiting = nil
+		} else {
+			e.waiting = e.waiting[1:]
+		}
 		if lacks {
 			ctx.Send(w.from, e.respond(w.req.GetCall(), errNoKey))
 			continue

@@ -206,7 +206,7 @@ func (e *entity) concluded(r *run, m *reported) bool {
 		e.sealBody(m.result)
 	}
 	e.ending = m.id // until it is taken: not by defer, for a panic is to find it
-	d := e.machine.taskDone(Done{Task: r.task, Result: m.result, Err: refusal}, e.env(System, ""))
+	d := e.machine.taskDone(Done{Task: r.task, Result: m.result, Err: refusal}, e.own())
 	e.ending = ""
 	if len(d.events) == 0 {
 		e.rt.Log.Info("task result leads to nothing yet", slog.String("entity", e.entity().String()), slog.String("task", m.id))

@@ -66,9 +66,17 @@ func (e *entity) enqueue(ctx actor.Context, w *watch) {
 		e.look(w)
 		e.flight.outs = append(e.flight.outs, out{to: w.to, watch: w})
 	default:
-		e.look(w)
+		if !e.current(w) {
+			e.look(w)
+		}
 		e.join(ctx, w)
 	}
+}
+
+// current says whether a watch is renewed by somebody who has seen all there is:
+// then there is nothing to show.
+func (e *entity) current(w *watch) bool {
+	return w.from.GetRenewal() && w.from.GetVersion() == e.version && w.from.GetEpoch() == e.rt.Store.Epoch() && e.streams[w.method.Name] != nil
 }
 
 // behind says whether another owner may have committed: a watcher has seen more
