@@ -17,6 +17,7 @@ import (
 type conn struct {
 	net.Conn
 	raw   syscall.RawConn // nil: what is written is encrypted first, and always waits
+	fd    int             // of the socket that raw reads
 	terms *terms
 
 	// The reader's own.
@@ -62,10 +63,7 @@ func (s segment) waiting(from int) segment {
 // Buffers are taken when there is something to read and given back when it is read.
 const bufferSize = 4096
 
-var (
-	buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
-	tries   = sync.Pool{New: func() any { return newTry() }}
-)
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
 
 // newConn wraps a connection. One that hides its file descriptor, as TLS
 // does, is read and written as any net.Conn, by goroutines that wait.
@@ -80,7 +78,7 @@ func newConn(nc net.Conn, early []byte, terms *terms) (*conn, error) {
 		return nil, err
 	}
 	c.raw, c.fill = raw, c.readInto
-	return c, nil
+	return c, raw.Control(func(fd uintptr) { c.fd = int(fd) }) //nolint:gosec // descriptors are small
 }
 
 // Read waits without a buffer and takes one when the socket has something.
@@ -147,38 +145,32 @@ func (c *conn) Write(p []byte) (int, error) {
 // SetWriteDeadline is not the library's to set: writes here do not wait.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// try is one write that does not wait.
-type try struct {
-	b   []byte
-	n   int
-	err error
-	fn  func(fd uintptr) bool
-}
-
-func newTry() *try {
-	t := &try{}
-	t.fn = func(fd uintptr) bool {
-		t.n, t.err = syscall.Write(int(fd), t.b)
-		return true // never wait here
-	}
-	return t
-}
-
-// attempt writes what the socket takes at once.
+// attempt writes what the socket takes at once. It is called with the lock, under
+// which Close closes: so the descriptor is the connection's own. A RawConn would
+// see to the same, at a tenth of what a push costs.
 func (c *conn) attempt(b []byte) (int, error) {
-	t, ok := tries.Get().(*try)
-	if !ok {
-		t = newTry()
+	n, err := syscall.Write(c.fd, b)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		err = nil
 	}
-	t.b, t.n, t.err = b, 0, nil
-	err := c.raw.Write(t.fn)
-	n := max(t.n, 0)
-	if err == nil && !errors.Is(t.err, syscall.EAGAIN) && !errors.Is(t.err, syscall.EINTR) {
-		err = t.err
+	return max(n, 0), err
+}
+
+// Close closes the connection, when nobody writes to its descriptor.
+func (c *conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.close()
+}
+
+// close is called with the lock. TLS says goodbye first, which may wait.
+func (c *conn) close() error {
+	c.dead = true
+	if c.raw == nil {
+		go func() { _ = c.Conn.Close() }()
+		return nil
 	}
-	t.b = nil
-	tries.Put(t)
-	return n, err
+	return c.Conn.Close()
 }
 
 // send writes whole frames without waiting; b is shared and not changed. What
@@ -225,8 +217,7 @@ func (c *conn) write(s segment) (replaced bool) {
 	}
 	switch {
 	case err != nil:
-		c.dead = true
-		_ = c.Close()
+		_ = c.close()
 	case n < len(s.frames):
 		c.draining = true
 		c.queue = append(c.queue, segment{frames: s.frames, lent: s.lent}.waiting(n))
@@ -284,7 +275,7 @@ func (c *conn) drain() {
 		if len(batch) == 0 {
 			c.queue, c.draining = nil, false
 			if c.dead {
-				_ = c.Close()
+				_ = c.close()
 			}
 			c.mu.Unlock()
 			return
@@ -298,9 +289,9 @@ func (c *conn) drain() {
 		c.terms.traffic.sentBytes.Add(uint64(n)) //nolint:gosec // a count
 		c.mu.Lock()
 		if err != nil {
-			c.dead, c.queue = true, nil
+			c.queue = nil
 			c.owe(-c.owed)
-			_ = c.Close()
+			_ = c.close()
 		}
 		if !c.dead {
 			_ = c.Conn.SetWriteDeadline(time.Time{})

@@ -125,9 +125,9 @@ func serveSessions(dir, count string) error {
 	}
 	to := &sink{null: null}
 	g := real.New(real.Config{
-		Limits: real.Limits{PingAfter: 24 * time.Hour},
-		Verify: func(token string) (real.Principal, error) {
-			return real.Principal{Subject: token, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER}, Expires: time.Now().Add(24 * time.Hour)}, nil
+		Limits: real.Limits{PingAfter: 24 * time.Hour, Connections: 1 << 20, PerAddress: 1 << 20, HandshakeRate: 1 << 20, HandshakeBurst: 1 << 20},
+		Identify: func(_ context.Context, shown real.Credential) (real.Principal, error) {
+			return real.Principal{Subject: shown.Bearer, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER}, Expires: time.Now().Add(24 * time.Hour)}, nil
 		},
 	})
 	return withActors(dir, g.Hub().Push, func(s *actors.System) error {
