@@ -112,6 +112,26 @@ func (user) ReinstateUser(s *state, req *marketplacev1.ReinstateUserRequest, env
 	return []*event{e}, &marketplacev1.ReinstateUserResponse{}, nil
 }
 
+// applyAccess folds what is about coming in; false for every other event. It
+// needs no book: most people come to look.
+func applyAccess(s *state, e *event) bool {
+	switch ev := e.GetEvent().(type) {
+	case *journalv1.UserEvent_Registered:
+		s.UserId = ev.Registered.GetUserId()
+	case *journalv1.UserEvent_SessionRegistered:
+		applySession(s, ev.SessionRegistered)
+	case *journalv1.UserEvent_SignedOut:
+		applySignOut(s, ev.SignedOut)
+	case *journalv1.UserEvent_Suspended:
+		s.Suspension = proto.CloneOf(ev.Suspended.GetSuspension())
+	case *journalv1.UserEvent_Reinstated:
+		s.Suspension = nil
+	default:
+		return false
+	}
+	return true
+}
+
 // applySession takes a statement of a session.
 func applySession(s *state, ev *journalv1.SessionRegistered) {
 	s.UserId = ev.GetUserId()

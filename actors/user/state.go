@@ -52,6 +52,9 @@ var _ messages.UserDecider[*state, *event, entity.Env] = user{}
 // Apply folds an event into the state.
 func (user) Apply(s *state, e *event) {
 	s.AsOfTime = e.GetEventTime()
+	if applyAccess(s, e) {
+		return
+	}
 	if s.GetBook() == nil {
 		s.Book = ledger.New(ledger.USD)
 	}
@@ -78,16 +81,6 @@ func (user) Apply(s *state, e *event) {
 		applyEnded(s, ev.TransferEnded)
 	case *journalv1.UserEvent_TransferReceived:
 		applyReceived(s, ev.TransferReceived)
-	case *journalv1.UserEvent_Registered:
-		s.UserId = ev.Registered.GetUserId()
-	case *journalv1.UserEvent_SessionRegistered:
-		applySession(s, ev.SessionRegistered)
-	case *journalv1.UserEvent_SignedOut:
-		applySignOut(s, ev.SignedOut)
-	case *journalv1.UserEvent_Suspended:
-		s.Suspension = proto.CloneOf(ev.Suspended.GetSuspension())
-	case *journalv1.UserEvent_Reinstated:
-		s.Suspension = nil
 	}
 }
 

@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"strings"
 	"time"
 
@@ -144,25 +143,32 @@ func (a *Accounts) access(ctx context.Context, subject string) (*taskv1.GetAcces
 		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED, "the account is suspended: %s", access.GetNote())
 	}
 	if !access.GetKnown() {
-		return access, a.ask(ctx, &taskv1.RegisterUserRequest{UserId: subject}, &taskv1.RegisterUserResponse{})
+		// Nobody waits for it: should it be lost, the next coming is the first.
+		a.call(&taskv1.RegisterUserRequest{UserId: subject}, func(*clusterv1.Response) {})
 	}
 	return access, nil
 }
 
-// ask asks an actor and waits for its answer.
-func (a *Accounts) ask(ctx context.Context, body, into proto.Message) error {
+// call asks an actor. done is called once and must not block.
+func (a *Accounts) call(body proto.Message, done func(*clusterv1.Response)) {
 	m := messages.ByRequest(body.ProtoReflect().Descriptor().FullName())
 	id, err := m.ActorID("", "", body)
-	if err != nil {
-		return err
+	var payload []byte
+	if err == nil {
+		payload, err = proto.Marshal(body)
 	}
-	payload, err := proto.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("encode %s: %w", m.Name, err)
+		done(&clusterv1.Response{Error: messages.AsError(err).Status()})
+		return
 	}
-	answered := make(chan *clusterv1.Response, 1)
 	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: payload, Subject: internalSubject}
-	a.Actors.Call(req, callTimeout, func(r *clusterv1.Response) { answered <- r })
+	a.Actors.Call(req, callTimeout, done)
+}
+
+// ask asks an actor and waits for its answer.
+func (a *Accounts) ask(ctx context.Context, body, into proto.Message) error {
+	answered := make(chan *clusterv1.Response, 1)
+	a.call(body, func(r *clusterv1.Response) { answered <- r })
 	select {
 	case r := <-answered:
 		if r.GetError() != nil {
