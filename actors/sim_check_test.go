@@ -80,6 +80,15 @@ func (s *simulation) checkEnd() {
 			s.fail("deployment %s made statement %d, its user heard %d", id, d.GetStatement(), d.GetSettled())
 		}
 	}
+	ended := map[string]bool{}
+	for id, m := range s.all("session") {
+		if st, ok := m.(*journalv1.SessionState); ok {
+			ended[id] = st.GetEndNote() != ""
+			if st.GetTold() != st.GetStatement() {
+				s.fail("session %s made statement %d, its user heard %d", id, st.GetStatement(), st.GetTold())
+			}
+		}
+	}
 	for id, there := range s.grid.contracts {
 		if there && !s.grid.orphans[id] {
 			s.fail("deployment %s left a contract", id)
@@ -94,6 +103,11 @@ func (s *simulation) checkEnd() {
 		u, ok := m.(*journalv1.UserState)
 		if !ok {
 			continue
+		}
+		for session, known := range u.GetSessions() {
+			if ended[session] != (known.GetEndTime() != nil) || known.GetEnding() {
+				s.fail("%s is wrong about the end of session %s", id, session)
+			}
 		}
 		if got := -ledger.Balance(u.GetBook(), "granted"); got != granted[id] {
 			s.fail("%s was granted %d, acknowledged were %d", id, got, granted[id])

@@ -9,9 +9,11 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
@@ -82,7 +84,7 @@ func (p *people) ask(i *intent) {
 			i.open--
 		}
 	}
-	req := &clusterv1.Request{Kind: i.method.Actor, Id: i.id, Method: i.method.Name, Payload: i.payload, Subject: i.subject, CommandId: i.command}
+	req := &clusterv1.Request{Kind: i.method.Actor, Id: i.id, Method: i.method.Name, Payload: i.payload, Subject: i.subject, CommandId: i.command, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER}}
 	at.engine.Call(req, patience, func(r *clusterv1.Response) {
 		if !at.dead {
 			resolve()
@@ -152,7 +154,7 @@ func (p *people) act() {
 			MaxHourlyPrice: []int64{100_000, 125_000, 200_000}[s.rand.IntN(3)],
 		})
 	case n < 9:
-		if d := p.deployments(); len(d) > 0 {
+		if d := p.made("cloud-user/create-deployment"); len(d) > 0 {
 			one := d[s.rand.IntN(len(d))]
 			p.want(one.subject, "cloud-user/cancel-deployment", &marketplacev1.CancelDeploymentRequest{DeploymentId: one.id})
 		}
@@ -166,14 +168,25 @@ func (p *people) act() {
 		})
 	case n < 14:
 		p.observe(1 + s.rand.IntN(simNodes))
+	case n < 16:
+		p.want(who, "session/create-api-key", &marketplacev1.CreateApiKeyRequest{
+			Name: "key", Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER}, ExpireTime: timestamppb.New(s.time.Now().Add(time.Hour)),
+		})
+	case n < 17:
+		if keys := p.made("session/create-api-key"); len(keys) > 0 {
+			one := keys[s.rand.IntN(len(keys))]
+			p.want(one.subject, "session/end", &marketplacev1.EndSessionRequest{SessionId: one.id})
+		}
+	case n < 18 && s.rand.IntN(4) == 0:
+		p.want(who, "session/end-all", &marketplacev1.EndSessionsRequest{IncludeApiKeys: true})
 	}
 }
 
-// deployments are the intents that made one.
-func (p *people) deployments() []*intent {
+// made are the intents that made something.
+func (p *people) made(path string) []*intent {
 	var made []*intent
 	for _, i := range p.intents {
-		if i.method.Path == "cloud-user/create-deployment" && i.reply != nil {
+		if i.method.Path == path && i.reply != nil {
 			made = append(made, i)
 		}
 	}

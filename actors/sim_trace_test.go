@@ -57,8 +57,8 @@ func (s *simulation) sayCommit(c *persistence.Commit) {
 
 // eventName is the name of the event that bytes hold.
 func (s *simulation) eventName(kind string, event []byte) string {
-	m := map[string]proto.Message{"user": &journalv1.UserEvent{}, "deployment": &journalv1.DeploymentEvent{}, "node": &journalv1.NodeEvent{}, "broadcast": &journalv1.BroadcastEvent{}}[kind]
-	if proto.Unmarshal(event, m) != nil {
+	m, err := s.kinds[kind].Event(event)
+	if err != nil {
 		return "?"
 	}
 	r := m.ProtoReflect()

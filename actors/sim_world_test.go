@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -14,6 +16,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/deployment"
 	"github.com/threefoldtech/cloud-marketplace/actors/engine"
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
+	"github.com/threefoldtech/cloud-marketplace/internal/keyring"
 	"github.com/threefoldtech/cloud-marketplace/internal/schedule"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -110,6 +113,15 @@ func (s *simulation) terms() deployment.Terms {
 	return deployment.Terms{StepLimit: 20 * time.Hour * simScale / 36_000 * 10}
 }
 
+// simKeys are the same in every process: what one has sealed the next opens.
+func simKeys() *keyring.Ring {
+	ring, err := keyring.New(make([]byte, keyring.Size))
+	if err != nil {
+		panic(err)
+	}
+	return ring
+}
+
 // fault chooses what goes wrong with a commit.
 func (s *simulation) fault(c *persistence.Commit) memstore.Fault {
 	s.sayCommit(c)
@@ -160,11 +172,11 @@ func (s *simulation) spawn() {
 		executors["marketplace.task.v1."+name] = func(_ context.Context, _ string, task proto.Message) (proto.Message, error) { return s.grid.do(task) }
 	}
 	p.runtime = entity.NewRuntime(entity.Config{
-		Store: s.store, Executors: executors, Domain: domain{s.time}, Real: s.time, Scheduler: p, Random: s.rand.Uint64, Log: log, Shared: true,
+		Store: s.store, Executors: executors, Domain: domain{s.time}, Real: s.time, Keys: simKeys(), Scheduler: p, Random: s.rand.Uint64, Log: log, Shared: true,
 		SnapshotEvery: s.rhythm.snapshotEvery, ScanEvery: 200 * time.Millisecond, TaskGuard: 2 * time.Second,
 	})
 	var kinds []engine.Kind
-	for _, name := range []string{"user", "deployment", "node", "broadcast"} {
+	for _, name := range slices.Sorted(maps.Keys(s.kinds)) {
 		kinds = append(kinds, p.runtime.Kind(s.kinds[name]))
 	}
 	var err error

@@ -46,7 +46,7 @@ func play(seed uint64, traced bool, rhythm rhythm) *simulation {
 	s.say("calm")
 	s.run(15*time.Second, func() {})
 	s.check()
-	for _, d := range s.people.deployments() {
+	for _, d := range s.people.made("cloud-user/create-deployment") {
 		s.people.want(d.subject, "cloud-user/cancel-deployment", &marketplacev1.CancelDeploymentRequest{DeploymentId: d.id})
 	}
 	s.run(25*time.Second, func() {})

@@ -28,7 +28,7 @@ func (s States) add(e persistence.Entity, state proto.Message) {
 	s[e.Kind][e.ID] = state
 }
 
-// Books compares what entities of one moment say of money, and returns what
+// Books compares what entities of one moment say of each other, and returns what
 // cannot be so, whatever is under way between them.
 func Books(s States) []string {
 	var b books
@@ -70,6 +70,24 @@ func (b *books) user(s States, id string, u *journalv1.UserState) {
 	}
 	for to, o := range u.GetOutgoing() {
 		b.transfers(id, to, o, s["user"][to])
+	}
+	for session, known := range u.GetSessions() {
+		b.session(id, session, known, s["session"][session])
+	}
+}
+
+// session compares what a user knows of a session with what that says. The user
+// is behind, or at its last statement.
+func (b *books) session(user, id string, known *journalv1.UserSession, there proto.Message) {
+	st, ok := there.(*journalv1.SessionState)
+	switch {
+	case !ok && known.GetEndTime() != nil: // it was never found
+	case !ok:
+		b.fault("%s knows session %s, which is not there", user, id)
+	case st.GetSubject() != user:
+		b.fault("%s knows session %s, which is %s's", user, id, st.GetSubject())
+	case known.GetStatement() > st.GetStatement():
+		b.fault("%s heard statement %d of session %s, which made %d", user, known.GetStatement(), id, st.GetStatement())
 	}
 }
 

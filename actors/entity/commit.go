@@ -143,7 +143,7 @@ func (e *entity) seal(passivating bool) {
 // nextWake is when the entity must be woken: when its state wants it, and soon
 // while tasks are pending, for this process may die.
 func (e *entity) nextWake(tasks []Task) time.Time {
-	at := e.machine.wake()
+	at := e.wakeTime()
 	if len(tasks) == 0 {
 		return at
 	}

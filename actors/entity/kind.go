@@ -125,6 +125,7 @@ type Kind struct {
 	Name string
 	// NotFound is the reason that unknown and foreign ids are refused with.
 	NotFound marketplacev1.ErrorReason
+	real     bool                        // Wake names real times
 	lists    map[string]*messages.Method // EVENT streams by list
 	blank    func(id string) machine
 	event    func() proto.Message
@@ -146,6 +147,13 @@ func Define[S, E proto.Message](name string, notFound marketplacev1.ErrorReason,
 	}
 	k.event = func() proto.Message { return blank[E]() }
 	k.blank = func(id string) machine { return &state[S, E]{behavior: b, id: id, s: blank[S]()} }
+	return k
+}
+
+// ByRealTime says that the kind's Wake names real times, as Env.Real tells them,
+// and returns the kind. Kinds do so whose time is that of tokens and connections.
+func (k *Kind) ByRealTime() *Kind {
+	k.real = true
 	return k
 }
 

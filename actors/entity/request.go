@@ -243,10 +243,20 @@ func (e *entity) own() Env {
 	return env
 }
 
+// wakeTime returns when the state wants to be woken, in the domain's time, which
+// is what wake-ups are found by.
+func (e *entity) wakeTime() time.Time {
+	at := e.machine.wake()
+	if at.IsZero() || !e.kind.real {
+		return at
+	}
+	return e.rt.Domain.In(at.Sub(e.rt.Real.Now()) + time.Millisecond) // not before it has come
+}
+
 // wake lets the kind decide what follows from its time having come.
 func (e *entity) wake(ctx actor.Context, from *actor.PID, req *clusterv1.Request) {
 	e.leaving = false // what it decides may want tasks, and they want somebody to run them
-	if at := e.machine.wake(); !at.IsZero() && !at.After(e.rt.Domain.Now()) {
+	if at := e.wakeTime(); !at.IsZero() && !at.After(e.rt.Domain.Now()) {
 		e.keep(e.machine.woken(e.own()), nil)
 	}
 	// The claim moved the wake-up to the end of its lease, perhaps after the

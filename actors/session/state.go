@@ -33,7 +33,7 @@ type (
 type session struct{}
 
 // Kind is the session.
-var Kind = entity.Define("session", marketplacev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, entity.Behavior[*state, *event](session{}))
+var Kind = entity.Define("session", marketplacev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, entity.Behavior[*state, *event](session{})).ByRealTime()
 
 var _ messages.SessionDecider[*state, *event, entity.Env] = session{}
 

@@ -20,8 +20,13 @@ import (
 // are, since when tokens are taken, and whether an operator keeps the user out.
 // All times here are real ones, as the issuer's are.
 
-// maxSessions is how many sessions and API keys a user may have at once.
-const maxSessions = 50
+const (
+	// maxSessions is how many sessions and API keys a user may have at once.
+	maxSessions = 50
+	// keepEndedSession is how long a session that has ended is remembered: longer
+	// than anything it said may be on its way.
+	keepEndedSession = 24 * time.Hour
+)
 
 // GetAccess says whether the user may come in.
 func (user) GetAccess(s *state, _ *taskv1.GetAccessRequest, _ entity.Env) (*taskv1.GetAccessResponse, error) {
@@ -40,28 +45,50 @@ func (user) RegisterUser(s *state, _ *taskv1.RegisterUserRequest, env entity.Env
 }
 
 // RegisterSession takes what a session says of itself. An older statement than
-// the last changes nothing. A new session is refused with LIMIT_REACHED when
-// there are too many.
+// the last changes nothing, also when the session has ended since. A new session
+// is refused with LIMIT_REACHED when there are too many.
 func (user) RegisterSession(s *state, req *taskv1.RegisterSessionRequest, env entity.Env) ([]*event, *taskv1.RegisterSessionResponse, error) {
-	id := req.GetSession().GetSessionId()
-	known := s.GetSessions()[id]
+	known := s.GetSessions()[req.GetSession().GetSessionId()]
 	switch {
-	case known != nil && req.GetStatement() <= known.GetStatement(), known == nil && req.GetEnded():
+	case known != nil && req.GetStatement() <= known.GetStatement():
 		return nil, &taskv1.RegisterSessionResponse{}, nil
-	case known == nil && len(s.GetSessions()) >= maxSessions:
-		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_LIMIT_REACHED, "there are %d sessions and API keys already: end some", len(s.GetSessions()))
+	case known == nil && !req.GetEnded() && liveSessions(s) >= maxSessions:
+		return nil, nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_LIMIT_REACHED, "there are %d sessions and API keys already: end some", maxSessions)
 	}
-	e := &event{Event: &journalv1.UserEvent_SessionRegistered{SessionRegistered: &journalv1.SessionRegistered{
-		UserId: env.ID, Session: req.GetSession(), Statement: req.GetStatement(), Ended: req.GetEnded(),
-	}}}
-	return []*event{e}, &taskv1.RegisterSessionResponse{}, nil
+	return []*event{registered(s, env, req.GetSession(), req.GetStatement(), req.GetEnded())}, &taskv1.RegisterSessionResponse{}, nil
+}
+
+// registered says where a session stands, and forgets those that ended long ago.
+func registered(s *state, env entity.Env, session *marketplacev1.SessionSummary, statement uint64, ended bool) *event {
+	r := &journalv1.SessionRegistered{UserId: env.ID, Session: session, Statement: statement, Ended: ended}
+	if ended {
+		r.EndTime = timestamppb.New(env.Real)
+	}
+	for id, known := range s.GetSessions() {
+		if known.GetEndTime() != nil && env.Real.Sub(known.GetEndTime().AsTime()) > keepEndedSession {
+			r.ForgottenIds = append(r.ForgottenIds, id)
+		}
+	}
+	slices.Sort(r.GetForgottenIds())
+	return &event{Event: &journalv1.UserEvent_SessionRegistered{SessionRegistered: r}}
+}
+
+// liveSessions counts the sessions that have not ended.
+func liveSessions(s *state) int {
+	live := 0
+	for _, known := range s.GetSessions() {
+		if known.GetEndTime() == nil {
+			live++
+		}
+	}
+	return live
 }
 
 // ListSessions returns what lets the user in, the newest first.
 func (user) ListSessions(s *state, _ *marketplacev1.ListSessionsRequest, _ entity.Env) (*marketplacev1.ListSessionsResponse, error) {
 	r := &marketplacev1.ListSessionsResponse{}
 	for _, known := range s.GetSessions() {
-		if !known.GetEnding() {
+		if !known.GetEnding() && known.GetEndTime() == nil {
 			r.Sessions = append(r.Sessions, proto.CloneOf(known.GetSession()))
 		}
 	}
@@ -135,18 +162,22 @@ func applyAccess(s *state, e *event) bool {
 // applySession takes a statement of a session.
 func applySession(s *state, ev *journalv1.SessionRegistered) {
 	s.UserId = ev.GetUserId()
-	if ev.GetEnded() {
-		delete(s.GetSessions(), ev.GetSession().GetSessionId())
-		return
+	for _, id := range ev.GetForgottenIds() {
+		delete(s.GetSessions(), id)
 	}
 	if s.Sessions == nil {
 		s.Sessions = map[string]*journalv1.UserSession{}
 	}
-	known := s.GetSessions()[ev.GetSession().GetSessionId()]
+	id := ev.GetSession().GetSessionId()
+	known := s.GetSessions()[id]
+	if ev.GetEnded() {
+		s.Sessions[id] = &journalv1.UserSession{Statement: ev.GetStatement(), EndTime: ev.GetEndTime()}
+		return
+	}
 	// One that began before the user signed out everywhere may be told of after.
 	late := known == nil && ev.GetSession().GetType() == marketplacev1.SessionType_SESSION_TYPE_BROWSER &&
 		s.GetNotBeforeTime() != nil && ev.GetSession().GetCreateTime().AsTime().Before(s.GetNotBeforeTime().AsTime())
-	s.Sessions[ev.GetSession().GetSessionId()] = &journalv1.UserSession{
+	s.Sessions[id] = &journalv1.UserSession{
 		Statement: ev.GetStatement(), Session: proto.CloneOf(ev.GetSession()), Ending: late || known.GetEnding(),
 	}
 }
@@ -156,7 +187,8 @@ func applySignOut(s *state, ev *journalv1.UserSignedOut) {
 	s.UserId = ev.GetUserId()
 	s.NotBeforeTime = ev.GetNotBeforeTime()
 	for _, known := range s.GetSessions() {
-		if known.GetSession().GetType() == marketplacev1.SessionType_SESSION_TYPE_BROWSER || ev.GetIncludeApiKeys() {
+		browser := known.GetSession().GetType() == marketplacev1.SessionType_SESSION_TYPE_BROWSER
+		if known.GetEndTime() == nil && (browser || ev.GetIncludeApiKeys()) {
 			known.Ending = true
 		}
 	}
@@ -173,15 +205,13 @@ func closings(userID string, s *state) []entity.Task {
 	return tasks
 }
 
-// closed ends the wish for a session to end that never was or that nobody finds.
+// closed ends the wish for a session to end that nobody finds.
 func closed(s *state, do *taskv1.CloseSessionRequest, done entity.Done, env entity.Env) []*event {
 	known := s.GetSessions()[do.GetSessionId()]
-	if done.Err == nil || known == nil {
+	if done.Err == nil || !known.GetEnding() {
 		return nil // it says itself that it has ended
 	}
-	return []*event{{Event: &journalv1.UserEvent_SessionRegistered{SessionRegistered: &journalv1.SessionRegistered{
-		UserId: env.ID, Session: known.GetSession(), Statement: known.GetStatement(), Ended: true,
-	}}}}
+	return []*event{registered(s, env, &marketplacev1.SessionSummary{SessionId: do.GetSessionId()}, known.GetStatement(), true)}
 }
 
 // accessChanged is published for the gateways, which close what may not go on.

@@ -42,7 +42,7 @@ type UserState struct {
 	Outgoing map[string]*OutgoingTransfers `protobuf:"bytes,7,rep,name=outgoing,proto3" json:"outgoing,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Transfers from other users, by user.
 	Incoming map[string]*IncomingTransfers `protobuf:"bytes,8,rep,name=incoming,proto3" json:"incoming,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// What lets the user in besides the issuer's tokens, by session; what has ended stays until its last statement.
+	// What lets the user in besides the issuer's tokens, by session; those that have ended lately included.
 	Sessions map[string]*UserSession `protobuf:"bytes,9,rep,name=sessions,proto3" json:"sessions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Tokens that were issued before are refused.
 	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
@@ -167,7 +167,9 @@ type UserSession struct {
 	// The session, as it last told.
 	Session *v1.SessionSummary `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// The user wants it to end.
-	Ending        bool `protobuf:"varint,3,opt,name=ending,proto3" json:"ending,omitempty"`
+	Ending bool `protobuf:"varint,3,opt,name=ending,proto3" json:"ending,omitempty"`
+	// When it ended. It is remembered for a day, so that no earlier statement brings it back.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +223,13 @@ func (x *UserSession) GetEnding() bool {
 		return x.Ending
 	}
 	return false
+}
+
+func (x *UserSession) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
 }
 
 // Suspension keeps a user out.
@@ -953,7 +962,11 @@ type SessionRegistered struct {
 	// The number of the statement.
 	Statement uint64 `protobuf:"varint,3,opt,name=statement,proto3" json:"statement,omitempty"`
 	// It has ended.
-	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	Ended bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	// When the user heard that it has.
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// Sessions that ended long ago, and are forgotten.
+	ForgottenIds  []string `protobuf:"bytes,6,rep,name=forgotten_ids,json=forgottenIds,proto3" json:"forgotten_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1014,6 +1027,20 @@ func (x *SessionRegistered) GetEnded() bool {
 		return x.Ended
 	}
 	return false
+}
+
+func (x *SessionRegistered) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+func (x *SessionRegistered) GetForgottenIds() []string {
+	if x != nil {
+		return x.ForgottenIds
+	}
+	return nil
 }
 
 // UserSignedOut says from when on tokens are taken.
@@ -1917,11 +1944,12 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2).marketplace.journal.v1.IncomingTransfersR\x05value:\x028\x01\x1a`\n" +
 	"\rSessionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x129\n" +
-	"\x05value\x18\x02 \x01(\v2#.marketplace.journal.v1.UserSessionR\x05value:\x028\x01\"}\n" +
+	"\x05value\x18\x02 \x01(\v2#.marketplace.journal.v1.UserSessionR\x05value:\x028\x01\"\xb4\x01\n" +
 	"\vUserSession\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\x04R\tstatement\x128\n" +
 	"\asession\x18\x02 \x01(\v2\x1e.marketplace.v1.SessionSummaryR\asession\x12\x16\n" +
-	"\x06ending\x18\x03 \x01(\bR\x06ending\"C\n" +
+	"\x06ending\x18\x03 \x01(\bR\x06ending\x125\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"C\n" +
 	"\n" +
 	"Suspension\x12\x12\n" +
 	"\x04note\x18\x01 \x01(\tR\x04note\x12!\n" +
@@ -1979,12 +2007,14 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"reinstatedB\a\n" +
 	"\x05event\")\n" +
 	"\x0eUserRegistered\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x9a\x01\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xf6\x01\n" +
 	"\x11SessionRegistered\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x128\n" +
 	"\asession\x18\x02 \x01(\v2\x1e.marketplace.v1.SessionSummaryR\asession\x12\x1c\n" +
 	"\tstatement\x18\x03 \x01(\x04R\tstatement\x12\x14\n" +
-	"\x05ended\x18\x04 \x01(\bR\x05ended\"\xba\x01\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\x125\n" +
+	"\bend_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12#\n" +
+	"\rforgotten_ids\x18\x06 \x03(\tR\fforgottenIds\"\xba\x01\n" +
 	"\rUserSignedOut\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12B\n" +
 	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\"\n" +
@@ -2110,46 +2140,48 @@ var file_marketplace_journal_v1_user_proto_depIdxs = []int32{
 	30, // 8: marketplace.journal.v1.UserState.not_before_time:type_name -> google.protobuf.Timestamp
 	2,  // 9: marketplace.journal.v1.UserState.suspension:type_name -> marketplace.journal.v1.Suspension
 	31, // 10: marketplace.journal.v1.UserSession.session:type_name -> marketplace.v1.SessionSummary
-	4,  // 11: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
-	32, // 12: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
-	30, // 13: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
-	30, // 14: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
-	30, // 15: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
-	13, // 16: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
-	14, // 17: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
-	16, // 18: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
-	17, // 19: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
-	18, // 20: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
-	19, // 21: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
-	20, // 22: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
-	21, // 23: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
-	22, // 24: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
-	8,  // 25: marketplace.journal.v1.UserEvent.registered:type_name -> marketplace.journal.v1.UserRegistered
-	9,  // 26: marketplace.journal.v1.UserEvent.session_registered:type_name -> marketplace.journal.v1.SessionRegistered
-	10, // 27: marketplace.journal.v1.UserEvent.signed_out:type_name -> marketplace.journal.v1.UserSignedOut
-	11, // 28: marketplace.journal.v1.UserEvent.suspended:type_name -> marketplace.journal.v1.UserSuspended
-	12, // 29: marketplace.journal.v1.UserEvent.reinstated:type_name -> marketplace.journal.v1.UserReinstated
-	31, // 30: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
-	30, // 31: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
-	2,  // 32: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
-	32, // 33: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
-	30, // 34: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
-	15, // 35: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
-	29, // 36: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
-	29, // 37: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
-	28, // 38: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
-	4,  // 39: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 40: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 41: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
-	6,  // 42: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
-	3,  // 43: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
-	5,  // 44: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
-	1,  // 45: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	30, // 11: marketplace.journal.v1.UserSession.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 12: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
+	32, // 13: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
+	30, // 14: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
+	30, // 15: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
+	30, // 16: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
+	13, // 17: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
+	14, // 18: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
+	16, // 19: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
+	17, // 20: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
+	18, // 21: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
+	19, // 22: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
+	20, // 23: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
+	21, // 24: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
+	22, // 25: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
+	8,  // 26: marketplace.journal.v1.UserEvent.registered:type_name -> marketplace.journal.v1.UserRegistered
+	9,  // 27: marketplace.journal.v1.UserEvent.session_registered:type_name -> marketplace.journal.v1.SessionRegistered
+	10, // 28: marketplace.journal.v1.UserEvent.signed_out:type_name -> marketplace.journal.v1.UserSignedOut
+	11, // 29: marketplace.journal.v1.UserEvent.suspended:type_name -> marketplace.journal.v1.UserSuspended
+	12, // 30: marketplace.journal.v1.UserEvent.reinstated:type_name -> marketplace.journal.v1.UserReinstated
+	31, // 31: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
+	30, // 32: marketplace.journal.v1.SessionRegistered.end_time:type_name -> google.protobuf.Timestamp
+	30, // 33: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
+	2,  // 34: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
+	32, // 35: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
+	30, // 36: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
+	15, // 37: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
+	29, // 38: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
+	29, // 39: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
+	28, // 40: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
+	4,  // 41: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 42: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 43: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
+	6,  // 44: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
+	3,  // 45: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
+	5,  // 46: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
+	1,  // 47: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_user_proto_init() }
