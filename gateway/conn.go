@@ -78,7 +78,7 @@ func newConn(nc net.Conn, early []byte, terms *terms) (*conn, error) {
 		return nil, err
 	}
 	c.raw, c.fill = raw, c.readInto
-	return c, raw.Control(func(fd uintptr) { c.fd = int(fd) }) //nolint:gosec // descriptors are small
+	return c, raw.Control(func(fd uintptr) { c.fd = int(fd) })
 }
 
 // Read waits without a buffer and takes one when the socket has something.

@@ -48,7 +48,7 @@ func scatter(r *rand.Rand, m protoreflect.Message, depth int) {
 	if d, ok := m.Interface().(*durationpb.Duration); ok {
 		d.Seconds, d.Nanos = r.Int64N(1e9), []int32{0, 5e8, 123456000, 1, 999999999}[r.IntN(5)]
 		if r.IntN(2) == 0 {
-			d.Seconds, d.Nanos = -d.Seconds, -d.Nanos
+			d.Seconds, d.Nanos = -d.GetSeconds(), -d.GetNanos()
 		}
 		return
 	}

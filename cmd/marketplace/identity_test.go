@@ -336,3 +336,20 @@ func eventuallySays(t *testing.T, s *socket, frame, want string) {
 
 // soon is in an hour.
 func soon() string { return time.Now().Add(time.Hour).UTC().Format(time.RFC3339) }
+
+// TestSignUp has somebody new sign up at the issuer; the first sign-in makes the account.
+func TestSignUp(t *testing.T) {
+	r := run(t, testConfig(t))
+	olga := r.dial(t, r.token(t, "olga"))
+	suspend := `{"userId":"sandbox|dora","note":"a test"}`
+	contains(t, olga.ask(request(1, "cloud-operator/suspend-user", suspend)), "ACCOUNT_NOT_FOUND")
+	b := r.browser(t)
+	b.signIn("dora", "&screen_hint=signup&return_to=/healthz")
+	if subject, _, status := b.session(); subject != "sandbox|dora" || status != http.StatusOK {
+		t.Fatalf("signed in as %q: %d", subject, status)
+	}
+	eventuallySays(t, olga, request(2, "cloud-operator/suspend-user", suspend), `"result":{}`)
+	if _, _, status := b.session(); status != http.StatusForbidden {
+		t.Errorf("suspended: %d", status)
+	}
+}

@@ -28,8 +28,18 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
   <button name="username" value="{{.Username}}"><b>{{.Name}}</b>: {{.About}}</button>
 {{- end}}
 </form>
+{{- if .SignUp}}
+<h2>Or somebody new?</h2>
+<form method="post" action="?{{.Query}}">
+  <label>A name, in small letters, digits and dashes: <input name="username" pattern="[a-z0-9\-]{1,32}" required></label>
+  <button>Sign up as a cloud user</button>
+</form>
+{{- end}}
 </html>
 `))
+
+// signUp is the screen_hint of somebody who has no account yet.
+const signUp = "signup"
 
 // authorize lets a person choose who they are and sends them back to the
 // client with a code. With prompt=none the person is whom login_hint names,
@@ -56,6 +66,9 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 		name = q.Get("login_hint")
 	}
 	person, known := find(name)
+	if !known && q.Get("screen_hint") == signUp {
+		person, known = newcomer(name)
+	}
 	switch {
 	case known:
 		g := grant{
@@ -113,7 +126,8 @@ func (i *Issuer) choose(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "same-origin")
 	// Browsers hold the redirect after the form to form-action, too.
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self' "+strings.Join(client.origins(), " "))
-	data := map[string]any{"People": People(), "Query": r.URL.Query().Encode()}
+	q := r.URL.Query()
+	data := map[string]any{"People": People(), "Query": q.Encode(), "SignUp": q.Get("screen_hint") == signUp}
 	if err := page.Execute(w, data); err != nil {
 		i.config.Log.DebugContext(r.Context(), "page not written", slog.Any("error", err))
 	}
