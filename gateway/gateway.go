@@ -34,6 +34,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/pool"
 	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
@@ -251,8 +252,8 @@ func (g *Gateway) WebSocket() http.Handler {
 		}
 		g.counts.accepted.Add(1)
 		s.conn, s.ws = h.conn, ws
-		// The authentication has a goroutine of its own, whose stack may grow
-		// and dies with it.
-		go s.open(shown) //nolint:contextcheck // the session outlives the handshake's request
+		// The authentication needs a large stack, and the session's reader is to
+		// have a small one.
+		pool.Go(func() { s.open(shown) }) //nolint:contextcheck // the session outlives the handshake's request
 	})
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -203,5 +204,32 @@ func TestRevokedOnTheWayIn(t *testing.T) {
 	eventually(t, "nobody is in", func() bool { return s.gateway.Stats().Sessions == 0 })
 	if asked != 2 {
 		t.Errorf("asked %d times", asked)
+	}
+}
+
+// TestRecent refuses what cannot be taken back to a token that is older than a
+// quarter of an hour, on a connection that is open, until it is refreshed.
+func TestRecent(t *testing.T) {
+	s := serve(t, func(c *Config) { c.Limits.PingAfter = 24 * time.Hour })
+	grant := func(id string) string {
+		ms := s.clock.Now().UnixMilli()
+		command := fmt.Sprintf("%08x-%04x-7000-8000-00000000000%s", ms>>16, ms&0xffff, id)
+		return `{"jsonrpc":"2.0","id":` + id + `,"method":"cloud-operator/grant-credit","meta":{"commandId":"` + command + `"},"params":{"userId":"ben","amount":"1"}}`
+	}
+	p := s.dial("ann 7200")
+	p.send(grant("1"))
+	if f := p.hear(); f.Error != nil {
+		t.Errorf("at once: %+v", f)
+	}
+	s.clock.Advance(16 * time.Minute)
+	p.send(grant("2"))
+	if f := p.hear(); f.reason() != "TOKEN_TOO_OLD" {
+		t.Errorf("after 16 minutes: %+v", f)
+	}
+	p.ask(3, "session/refresh", `{"accessToken":"ann 7200"}`)
+	p.hear()
+	p.send(grant("4"))
+	if f := p.hear(); f.Error != nil {
+		t.Errorf("with a newer token: %+v", f)
 	}
 }

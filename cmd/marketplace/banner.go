@@ -30,6 +30,7 @@ func banner(c configs.Config, a Addresses) string {
 	line("")
 	line("  WebSocket     ws://%s/ws", a.API)
 	line("  HTTP          http://%s/api/…", a.API)
+	line("  browsers      http://%s/auth/login?return_to=/auth/session", a.API)
 	line("  operators     http://%s/metrics, /readyz, /debug/pprof/", a.Admin)
 	line("  data          %s", c.Data)
 	if c.Sandbox() {
