@@ -1,12 +1,20 @@
 // Package gateway lets people in: WebSocket sessions, the same methods over
-// HTTP, and a hub that pushes what they watch. It knows no nouns: methods,
-// their roles and their actors come from the schema.
+// HTTP, streams as server-sent events, and a hub that pushes what they watch. It
+// knows no nouns: methods, their roles and their actors come from the schema.
 //
 // # Parts
 //
-// conn writes and reads bytes. Session is one signed-in connection. The router
-// turns a name and parameters into a request for one actor. Hub hears each
-// stream once per process and writes each push, encoded once, to all who watch.
+// Guard stands before every door: hosts, sites, headers. conn writes and reads
+// bytes. Session is one signed-in connection; the registry knows them by whose
+// they are, and the wheel looks after them in turn. The router turns a name and
+// parameters into a request for one actor. Hub hears each stream once per process
+// and writes each push, encoded once, to all who watch.
+//
+// # Who comes in
+//
+// Identify says who a credential stands for; what a person may is in the schema.
+// A change of access that others publish is followed: connections that may not go
+// on are closed, and whoever is on the way in is looked at again.
 //
 // # Order
 //
@@ -18,7 +26,8 @@
 // A connection has one goroutine, which only reads, on a stack that stays
 // small. Decoding, routing and encoding run on a worker that exists while there
 // is work. Nothing here blocks on a client: what a socket does not take is
-// queued, and a client that owes too much is sent away.
+// queued. Of a view only the newest waits; of events every one does, and a client
+// that owes too much of them is sent away, to resume.
 package gateway
 
 import (

@@ -65,7 +65,7 @@ func printRead(r results, _ Options) {
 }
 
 func printConnect(r results, _ Options) {
-	head(fmt.Sprintf("Connecting, a token signed with RS256, watching the own account; %d on their way at once", dialing), "server", "connections/s", "server CPU, µs each", "p99, ms")
+	head(fmt.Sprintf("Connecting, a token signed with RS256, watching the own account, everybody having come before; %d on their way at once", dialing), "server", "connections/s", "server CPU, µs each", "p99, ms")
 	rows(everyone, r, func(_ string, f map[string]series) []string {
 		return []string{f["rate"].text("%.0f"), f["cpu"].text("%.0f"), f["p99"].text("%.1f")}
 	})
