@@ -27,7 +27,8 @@ var layers = []layer{
 	{"configs", nil, []string{"github.com/knadh/koanf/...", "go.yaml.in/yaml/v3"}},
 	{"internal/telemetry", nil, []string{"github.com/prometheus/...", "go.opentelemetry.io/..."}},
 	{"internal/schedule", []string{"internal/pool"}, nil},
-	{"internal/faults", []string{"client", "messages/...", "internal/..."}, []string{"github.com/golang-jwt/jwt/v5", protobuf}},
+	{"internal/rig", []string{"client", "internal/clock"}, []string{"github.com/golang-jwt/jwt/v5"}},
+	{"internal/faults", []string{"client", "messages/...", "internal/..."}, []string{protobuf}},
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},

@@ -2,24 +2,19 @@ package main
 
 import (
 	"context"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
 	mathrand "math/rand/v2"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/client"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
+	"github.com/threefoldtech/cloud-marketplace/internal/rig"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
@@ -62,16 +57,16 @@ type user struct {
 }
 
 // newCrowd signs everybody in.
-func newCrowd(ctx context.Context, s *server, o options) (*crowd, error) {
-	mint, err := newMint(ctx, s)
+func newCrowd(ctx context.Context, s *rig.Server, o options) (*crowd, error) {
+	mint, err := rig.NewMint(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	c := &crowd{options: o}
 	dial := func(subject string, roles ...string) (*client.Client, error) {
 		return client.Dial(ctx, client.Config{
-			URL: "ws://" + s.at.API + "/ws", MaxPause: 200 * time.Millisecond,
-			Token: func(context.Context) (string, error) { return mint.token(subject, roles) },
+			URL: "ws://" + s.At.API + "/ws", MaxPause: 200 * time.Millisecond,
+			Token: func(context.Context) (string, error) { return mint.Token(subject, roles...) },
 		})
 	}
 	for i := range 8 {
@@ -280,58 +275,4 @@ func (u *user) look(ctx context.Context) {
 		u.fault("a read shows revision %d, acknowledged is %d", got, u.revision)
 	}
 	u.crowd.acked.Add(1)
-}
-
-// mint makes tokens for anybody, with the key of the sandbox's issuer.
-type mint struct {
-	key    *rsa.PrivateKey
-	header map[string]any
-	claims jwt.MapClaims
-	roles  string // the claim
-}
-
-// newMint takes a token of the issuer as its model.
-func newMint(ctx context.Context, s *server) (*mint, error) {
-	model, _, err := client.SignIn(ctx, s.at.Issuer, "olga")
-	if err != nil {
-		return nil, err
-	}
-	m := &mint{claims: jwt.MapClaims{}}
-	parsed, _, err := jwt.NewParser().ParseUnverified(model, m.claims)
-	if err != nil {
-		return nil, err
-	}
-	m.header = parsed.Header
-	for name, value := range m.claims {
-		if list, ok := value.([]any); ok && len(list) > 0 && list[0] == "cloud-operator" {
-			m.roles = name
-		}
-	}
-	text, err := os.ReadFile(filepath.Join(s.data, "sandbox-issuer.pem"))
-	if err != nil {
-		return nil, err
-	}
-	_, rest := pem.Decode(text)
-	block, _ := pem.Decode(rest) // the second key signs
-	if block == nil || m.roles == "" {
-		return nil, errors.New("the sandbox's issuer is not as it was")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, err
-	}
-	private, ok := key.(*rsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("the sandbox's issuer signs with another kind of key")
-	}
-	m.key = private
-	return m, nil
-}
-
-func (m *mint) token(subject string, roles []string) (string, error) {
-	claims := maps.Clone(m.claims)
-	claims["sub"], claims[m.roles] = subject, roles
-	t := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	t.Header["kid"] = m.header["kid"]
-	return t.SignedString(m.key)
 }

@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/internal/redistest"
+	"github.com/threefoldtech/cloud-marketplace/internal/rig"
 )
 
 // fault is something that breaks, and how often.
@@ -42,8 +45,8 @@ func faults() []fault {
 }
 
 func (w *world) killServer(ctx context.Context) error {
-	w.server.kill()
-	return w.server.start(ctx)
+	w.server.Kill()
+	return w.server.Start(ctx)
 }
 
 func (w *world) killRedis(context.Context) error {
@@ -54,15 +57,15 @@ func (w *world) killRedis(context.Context) error {
 func (w *world) killBoth(ctx context.Context) error {
 	if rand.IntN(2) == 0 { //nolint:gosec // chance, not secrecy
 		w.redis.Kill()
-		w.server.kill()
+		w.server.Kill()
 	} else {
-		w.server.kill()
+		w.server.Kill()
 		w.redis.Kill()
 	}
 	if err := w.redis.Start(); err != nil { //nolint:contextcheck // it outlives the call
 		return err
 	}
-	return w.server.start(ctx)
+	return w.server.Start(ctx)
 }
 
 func (w *world) cutAnswers(context.Context) error {
@@ -91,7 +94,7 @@ func (w *world) stall(ctx context.Context) error {
 
 // world is a server, what it stands on, and its users.
 type world struct {
-	server *server
+	server *rig.Server
 	redis  *redistest.Server // nil on the embedded store
 	proxy  *redistest.Proxy
 }
@@ -106,7 +109,7 @@ type result struct {
 // suffer runs a load under a fault, and reads back.
 func suffer(ctx context.Context, o options, f fault, binary, data string) *result {
 	r := &result{}
-	w := &world{server: &server{binary: binary, data: data}}
+	w := &world{server: &rig.Server{Binary: binary, Data: data, Settings: settings}}
 	if f.redis {
 		if r.err = w.startRedis(ctx, data+"-redis"); r.err != nil {
 			return r
@@ -114,10 +117,10 @@ func suffer(ctx context.Context, o options, f fault, binary, data string) *resul
 		defer w.redis.Kill()
 		defer w.proxy.Close()
 	}
-	if r.err = w.server.start(ctx); r.err != nil {
+	if r.err = w.server.Start(ctx); r.err != nil {
 		return r
 	}
-	defer w.server.kill()
+	defer w.server.Kill()
 	crowd, err := newCrowd(ctx, w.server, o)
 	if err != nil {
 		r.err = err
@@ -129,7 +132,7 @@ func suffer(ctx context.Context, o options, f fault, binary, data string) *resul
 	if r.err == nil {
 		crowd.readBack(ctx, r)
 		crowd.close() // they would go on knocking at the door
-		r.err = w.server.verify(ctx, r)
+		r.err = r.verify(ctx, w.server)
 	}
 	return r
 }
@@ -150,7 +153,7 @@ func (w *world) startRedis(ctx context.Context, folder string) error {
 		w.redis.Kill()
 		return err
 	}
-	w.server.redis = "redis://" + w.proxy.Addr
+	w.server.Settings = append(slices.Clone(settings), "MARKETPLACE_STORE_REDIS_URL=redis://"+w.proxy.Addr)
 	return nil
 }
 
@@ -170,4 +173,35 @@ func (w *world) strikeAll(ctx context.Context, o options, f fault, crowd *crowd,
 	}
 	stop()
 	working.Wait()
+}
+
+// settings are of a server that is held to no pace, and bills an hour each second.
+var settings = []string{
+	"MARKETPLACE_SANDBOX_TIME_SCALE=3600", "MARKETPLACE_ACTORS_SCAN_EVERY=50ms",
+	"MARKETPLACE_GATEWAY_RATE=100000", "MARKETPLACE_GATEWAY_BURST=1000000", "MARKETPLACE_GATEWAY_IN_FLIGHT=10000",
+}
+
+// verify stops the server and has its store read.
+func (r *result) verify(ctx context.Context, s *rig.Server) error {
+	if err := s.Stop(); err != nil {
+		return err
+	}
+	wrong, err := s.Verify(ctx)
+	for _, line := range wrong {
+		r.wrong("verify: %s", line)
+	}
+	return err
+}
+
+// wrong notes a contradiction.
+func (r *result) wrong(format string, args ...any) {
+	r.inconsistent++
+	r.detail(format, args...)
+}
+
+// detail keeps what to look at first.
+func (r *result) detail(format string, args ...any) {
+	if len(r.details) < 20 {
+		r.details = append(r.details, fmt.Sprintf(format, args...))
+	}
 }

@@ -21,11 +21,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"time"
+
+	"github.com/threefoldtech/cloud-marketplace/internal/rig"
 )
 
 // options say how long and how hard.
@@ -68,11 +69,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
-	binary := filepath.Join(folder, "marketplace")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/threefoldtech/cloud-marketplace/cmd/marketplace") //nolint:gosec // our own server
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build the server: %w", err)
+	binary, err := rig.Build(ctx, folder)
+	if err != nil {
+		return err
 	}
 	_, _ = fmt.Fprintln(o.out, "| fault | store | rounds | acknowledged | of them across entities | lost | doubled | inconsistent |\n|---|---|---:|---:|---:|---:|---:|---:|")
 	results := sufferAll(ctx, o, choose, binary, folder)
