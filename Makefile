@@ -53,6 +53,10 @@ faults: ## Break what the server stands on, for minutes, and count what is lost 
 	tools/need $(NEEDS)
 	go run ./internal/faults -for 60s
 
+.PHONY: attacks
+attacks: ## Attack the real server: tokens, frames, floods, silence, other sites' pages
+	go run ./internal/attacks
+
 .PHONY: lint
 lint: ## Read the code critically (the first time builds the reader, which takes minutes)
 	$(LINT) run

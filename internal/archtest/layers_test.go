@@ -29,6 +29,7 @@ var layers = []layer{
 	{"internal/schedule", []string{"internal/pool"}, nil},
 	{"internal/rig", []string{"client", "internal/clock"}, []string{"github.com/golang-jwt/jwt/v5"}},
 	{"internal/faults", []string{"client", "messages/...", "internal/..."}, []string{protobuf}},
+	{"internal/attacks", []string{"messages/...", "internal/clock", "internal/rig"}, []string{"github.com/golang-jwt/jwt/v5", websocket, protobuf}},
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},

@@ -25,6 +25,7 @@ type Server struct {
 	Binary, Data string
 	Settings     []string // of its environment, after what every server here has
 	At           Addresses
+	Log          *os.File // nil: the program's own errors
 
 	process *exec.Cmd
 	exited  chan struct{}
@@ -57,6 +58,9 @@ func (s *Server) Start(ctx context.Context) error {
 	_ = os.Remove(listening)
 	s.process = exec.CommandContext(ctx, s.Binary) //nolint:gosec // the server itself
 	s.process.Env, s.process.Stderr = s.env(), os.Stderr
+	if s.Log != nil {
+		s.process.Stderr = s.Log
+	}
 	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.process.Start(); err != nil {
 		return fmt.Errorf("start the server: %w", err)
