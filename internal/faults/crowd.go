@@ -63,14 +63,8 @@ func newCrowd(ctx context.Context, s *rig.Server, o options) (*crowd, error) {
 		return nil, err
 	}
 	c := &crowd{options: o}
-	dial := func(subject string, roles ...string) (*client.Client, error) {
-		return client.Dial(ctx, client.Config{
-			URL: "ws://" + s.At.API + "/ws", MaxPause: 200 * time.Millisecond,
-			Token: func(context.Context) (string, error) { return mint.Token(subject, roles...) },
-		})
-	}
 	for i := range 8 {
-		cl, err := dial(fmt.Sprint("operator-", i), "cloud-operator")
+		cl, err := dial(ctx, s, mint, fmt.Sprint("operator-", i), "cloud-operator")
 		if err != nil {
 			return nil, err
 		}
@@ -81,13 +75,27 @@ func newCrowd(ctx context.Context, s *rig.Server, o options) (*crowd, error) {
 			crowd: c, id: fmt.Sprint("user-", i), operator: c.operators[i%len(c.operators)], random: mathrand.New(mathrand.NewPCG(uint64(i), 1)), //nolint:gosec // a load
 			moves: map[string]int64{}, received: map[string]int64{}, created: map[string]bool{},
 		}
-		if u.client, err = dial(u.id, "cloud-user"); err != nil {
+		if u.client, err = dial(ctx, s, mint, u.id, "cloud-user"); err != nil {
 			return nil, err
 		}
 		c.users = append(c.users, u)
 	}
 	return c, c.findNodes(ctx)
 }
+
+// dial signs somebody in, who comes back soon whenever the server is away.
+func dial(ctx context.Context, s *rig.Server, mint *rig.Mint, subject string, roles ...string) (*client.Client, error) {
+	return client.Dial(ctx, client.Config{
+		URL: "ws://" + s.At.API + "/ws", MaxPause: 200 * time.Millisecond,
+		Token: func(context.Context) (string, error) { return mint.Token(subject, roles...) },
+	})
+}
+
+// counts are what was acknowledged, and how much of it takes more than one entity.
+func (c *crowd) counts() (acked, across int) { return int(c.acked.Load()), int(c.across.Load()) }
+
+// back is nothing to people who do not listen.
+func (c *crowd) back(context.Context) {}
 
 // findNodes waits until the server knows the grid.
 func (c *crowd) findNodes(ctx context.Context) error {

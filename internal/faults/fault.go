@@ -21,6 +21,7 @@ type fault struct {
 	redis  bool          // on Redis; otherwise on the embedded store
 	every  time.Duration // from one round to the next, about
 	strike func(w *world, ctx context.Context) error
+	gather func(ctx context.Context, s *rig.Server, o options) (load, error)
 }
 
 func (f fault) store() string {
@@ -30,23 +31,48 @@ func (f fault) store() string {
 	return "bbolt"
 }
 
+// load is what the server is asked to do meanwhile.
+type load interface {
+	work(ctx context.Context)                // until ctx ends and all is answered
+	back(ctx context.Context)                // the server is back
+	readBack(ctx context.Context, r *result) // compares what was acknowledged with what is there
+	counts() (acked, across int)
+	close() // may be called more than once
+}
+
+// users are people who do things.
+func users(ctx context.Context, s *rig.Server, o options) (load, error) {
+	return newCrowd(ctx, s, o)
+}
+
+// listeners are people who listen.
+func listeners(ctx context.Context, s *rig.Server, o options) (load, error) {
+	return newAudience(ctx, s, o)
+}
+
 // faults are all that the table has lines for.
 func faults() []fault {
 	return []fault{
-		{"kill -9 of the server", false, 1200 * time.Millisecond, (*world).killServer},
-		{"kill -9 of the server", true, 1200 * time.Millisecond, (*world).killServer},
-		{"kill -9 of Redis", true, 800 * time.Millisecond, (*world).killRedis},
-		{"kill -9 of server and Redis", true, 1500 * time.Millisecond, (*world).killBoth},
-		{"answers of Redis cut off", true, 50 * time.Millisecond, (*world).cutAnswers},
-		{"scripts of Redis flushed", true, 50 * time.Millisecond, (*world).flushScripts},
-		{"memory of Redis full", true, 500 * time.Millisecond, (*world).fillMemory},
-		{"stall of Redis for 5 s", true, 1500 * time.Millisecond, (*world).stall},
+		{"kill -9 of the server", false, 1200 * time.Millisecond, (*world).killServer, users},
+		{"kill -9 of the server, before an audience", false, 1500 * time.Millisecond, (*world).killServer, listeners},
+		{"kill -9 of the server, before an audience", true, 1500 * time.Millisecond, (*world).killServer, listeners},
+		{"kill -9 of the server", true, 1200 * time.Millisecond, (*world).killServer, users},
+		{"kill -9 of Redis", true, 800 * time.Millisecond, (*world).killRedis, users},
+		{"kill -9 of server and Redis", true, 1500 * time.Millisecond, (*world).killBoth, users},
+		{"answers of Redis cut off", true, 50 * time.Millisecond, (*world).cutAnswers, users},
+		{"scripts of Redis flushed", true, 50 * time.Millisecond, (*world).flushScripts, users},
+		{"memory of Redis full", true, 500 * time.Millisecond, (*world).fillMemory, users},
+		{"stall of Redis for 5 s", true, 1500 * time.Millisecond, (*world).stall, users},
 	}
 }
 
 func (w *world) killServer(ctx context.Context) error {
 	w.server.Kill()
-	return w.server.Start(ctx)
+	if err := w.server.Start(ctx); err != nil {
+		return err
+	}
+	w.load.back(ctx)
+	return nil
 }
 
 func (w *world) killRedis(context.Context) error {
@@ -97,6 +123,7 @@ type world struct {
 	server *rig.Server
 	redis  *redistest.Server // nil on the embedded store
 	proxy  *redistest.Proxy
+	load   load
 }
 
 // result is a line of the table.
@@ -121,14 +148,15 @@ func suffer(ctx context.Context, o options, f fault, binary, data string) *resul
 		return r
 	}
 	defer w.server.Kill()
-	crowd, err := newCrowd(ctx, w.server, o)
+	crowd, err := f.gather(ctx, w.server, o)
 	if err != nil {
 		r.err = err
 		return r
 	}
 	defer crowd.close()
-	w.strikeAll(ctx, o, f, crowd, r)
-	r.acked, r.across = int(crowd.acked.Load()), int(crowd.across.Load())
+	w.load = crowd
+	w.strikeAll(ctx, o, f, r)
+	r.acked, r.across = crowd.counts()
 	if r.err == nil {
 		crowd.readBack(ctx, r)
 		crowd.close() // they would go on knocking at the door
@@ -159,11 +187,11 @@ func (w *world) startRedis(ctx context.Context, folder string) error {
 
 // strikeAll has everybody work while the fault strikes, and waits until all that
 // was asked is answered.
-func (w *world) strikeAll(ctx context.Context, o options, f fault, crowd *crowd, r *result) {
+func (w *world) strikeAll(ctx context.Context, o options, f fault, r *result) {
 	load, stop := context.WithTimeout(ctx, o.each)
 	defer stop()
 	var working sync.WaitGroup
-	working.Go(func() { crowd.work(load) })
+	working.Go(func() { w.load.work(load) })
 	for r.err == nil && clock.Pause(load, f.every/2+time.Duration(rand.Int64N(int64(f.every)))) { //nolint:gosec // chance, not secrecy
 		r.err = f.strike(w, ctx)
 		r.rounds++

@@ -12,6 +12,13 @@
 // read back twice, or was never asked for. Inconsistent is what contradicts
 // itself: totals, states that did not come to an end, and whatever the verb
 // verify finds in the store afterwards. All three must be zero.
+//
+// Before an audience, operators speak to everybody and grant credit, 1,000 times a
+// second together, and every listener has an EVENT and a STATE stream. There, lost
+// is a broadcast that a listener did not hear, doubled one that came twice, and
+// inconsistent whatever came in another order, a stream that was not recovered,
+// and an account that shows less than was acknowledged five seconds after the
+// server is back.
 package main
 
 import (
