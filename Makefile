@@ -57,6 +57,10 @@ faults: ## Break what the server stands on, for minutes, and count what is lost 
 attacks: ## Attack the real server: tokens, frames, floods, silence, other sites' pages
 	go run ./internal/attacks
 
+.PHONY: soak
+soak: ## Keep 5,000 connections for ten minutes, cut and slow ones among them, and see that nothing grows
+	go run ./internal/soak -for 10m
+
 .PHONY: lint
 lint: ## Read the code critically (the first time builds the reader, which takes minutes)
 	$(LINT) run

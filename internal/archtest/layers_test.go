@@ -30,6 +30,7 @@ var layers = []layer{
 	{"internal/rig", []string{"client", "internal/clock"}, []string{"github.com/golang-jwt/jwt/v5"}},
 	{"internal/faults", []string{"client", "messages/...", "internal/..."}, []string{protobuf}},
 	{"internal/attacks", []string{"messages/...", "internal/clock", "internal/rig"}, []string{"github.com/golang-jwt/jwt/v5", websocket, protobuf}},
+	{"internal/soak", []string{"client", "messages/...", "internal/clock", "internal/rig"}, []string{websocket}},
 	{"internal/...", nil, nil},
 
 	{"persistence", []string{"messages/...", "internal/..."}, []string{watermill}},

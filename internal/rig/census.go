@@ -81,6 +81,26 @@ func (s *Server) Settled(ctx context.Context, start Census, within time.Duration
 	return last, err
 }
 
+// Quiet waits until nobody is there and the server holds no less than a moment
+// ago, or the time for that is over, and returns the last count.
+func (s *Server) Quiet(ctx context.Context, within time.Duration) (last Census, err error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for last, err = s.Census(ctx); err == nil && clock.Pause(ctx, quietFor); {
+		c, err := s.Census(ctx)
+		if err != nil || c.Sessions == 0 && c.Goroutines >= last.Goroutines && c.Descriptors >= last.Descriptors && c.Heap >= last.Heap-heapNoise {
+			return c, err
+		}
+		last = c
+	}
+	return last, err
+}
+
+const (
+	quietFor  = 5 * time.Second // in which idle actors go, where they go soon
+	heapNoise = 256 << 10
+)
+
 // Metric returns the value of a metric, spelled with its labels; 0: it is not told.
 func (s *Server) Metric(ctx context.Context, name string) (float64, error) {
 	text, err := s.admin(ctx, "/metrics")
