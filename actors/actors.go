@@ -20,6 +20,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/actors/inbox"
 	"github.com/threefoldtech/cloud-marketplace/actors/node"
+	"github.com/threefoldtech/cloud-marketplace/actors/overview"
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
 	"github.com/threefoldtech/cloud-marketplace/actors/session"
 	"github.com/threefoldtech/cloud-marketplace/actors/user"
@@ -58,6 +59,8 @@ type Config struct {
 	Terms     deployment.Terms
 	Prices    price.Policy
 	OnPush    func(*clusterv1.Push) // takes what actors say unasked; must not block
+	// Delivered says to about how many connections of this process an item was written; nil: nobody knows.
+	Delivered func(id string) uint64
 
 	IdleAfter     time.Duration
 	SnapshotEvery int
@@ -68,13 +71,14 @@ type Config struct {
 // System is all actors of one process.
 type System struct {
 	Catalogue *catalogue.Catalogue
+	overview  *overview.Overview
 	engine    *engine.Engine
 	runtime   *entity.Runtime
 	group     *persistence.Subscriber
 	fanout    *persistence.Subscriber
 	publisher *persistence.Publisher
 	store     persistence.Store
-	quit      context.CancelFunc // ends the janitor
+	quit      context.CancelFunc // ends the janitor, and the overview's loading
 	done      sync.WaitGroup
 }
 
@@ -103,6 +107,11 @@ func Start(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	s.done.Go(func() { s.Catalogue.Run(changed) }) //nolint:contextcheck // every message has its own
+	working, quit := context.WithCancel(context.WithoutCancel(ctx))
+	s.quit = quit
+	if err := s.startOverview(working, c); err != nil {
+		return nil, errors.Join(err, s.fanout.Close())
+	}
 	if err := s.startActors(c); err != nil {       //nolint:contextcheck // the actors live longer than the start does
 		return nil, errors.Join(err, s.fanout.Close())
 	}
@@ -112,17 +121,25 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	}
 	in := &inbox.Inbox{Actors: s, Poison: s.publisher, Log: c.Log}
 	s.done.Go(func() { in.Run(context.WithoutCancel(ctx), observed) })
-	cleaning, quit := context.WithCancel(context.WithoutCancel(ctx))
-	s.quit = quit
-	s.done.Go(func() { newJanitor(c.Store, c.Log).run(cleaning) })
+	s.done.Go(func() { newJanitor(c.Store, c.Log).run(working) })
 	return s, nil
+}
+
+// startOverview has the overview count, from before it loads on.
+func (s *System) startOverview(ctx context.Context, c Config) error {
+	s.overview = overview.New(overview.Config{Store: c.Store, Read: readAcknowledged, Delivered: c.Delivered, Log: c.Log})
+	said, err := s.fanout.Subscribe(ctx, messages.TopicAcknowledged)
+	if err == nil {
+		s.done.Go(func() { s.overview.Run(ctx, said) })
+	}
+	return err
 }
 
 // startActors starts the engine for every kind that the schema names.
 func (s *System) startActors(c Config) error {
 	var kinds []engine.Kind
-	readers := map[string]engine.Reader{catalogue.Kind: s.Catalogue.Answer}
-	known := map[string]bool{catalogue.Kind: true}
+	readers := map[string]engine.Reader{catalogue.Kind: s.Catalogue.Answer, overview.Kind: s.overview.Answer}
+	known := map[string]bool{catalogue.Kind: true, overview.Kind: true}
 	for _, k := range Kinds(c.Terms) {
 		kinds = append(kinds, s.runtime.Kind(k))
 		known[k.Name] = true
@@ -147,6 +164,14 @@ func readNode(id string, l persistence.Loaded) (*marketplacev1.Node, error) {
 		return nil, err
 	}
 	return node.Shown(state), nil
+}
+
+func readAcknowledged(id string, l persistence.Loaded) ([]string, error) {
+	state, err := entity.Replay(user.Kind, id, l)
+	if err != nil {
+		return nil, err
+	}
+	return user.Acknowledged(state), nil
 }
 
 // Call asks an actor. done is called once and must not block.

@@ -34,7 +34,7 @@ const (
 
 // The topics that are not like the others.
 var (
-	followed = []string{messages.TopicNodeChanged, messages.TopicAccess} // by read models and gateways alone
+	followed = []string{messages.TopicNodeChanged, messages.TopicAccess, messages.TopicAcknowledged} // by read models and gateways alone
 	lasting  = []string{messages.TopicPoison}                            // until an operator has dealt with it, and after
 )
 

@@ -118,6 +118,7 @@ type Principal struct {
 	IssuedAt  time.Time // when the person last showed who they are; zero: that is not known
 	SessionID string    // the session or API key that lets the person in; empty: a token does
 	Renewable time.Time // until when Identify can prolong it; zero: not at all
+	Region    string    // what the person has chosen; empty: none
 }
 
 // Credential is what somebody shows to be let in: one of the two.
@@ -166,6 +167,7 @@ type Gateway struct {
 	lookEvery  time.Duration // how long a session is left to itself
 	draining   atomic.Bool
 	counts     counts
+	delivered  delivered // of items with an audience
 	quit       context.CancelFunc
 	done       sync.WaitGroup
 }

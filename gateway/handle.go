@@ -280,6 +280,10 @@ func (s *Session) appendAnswer(out []byte, it item) ([]byte, error) {
 	if err := proto.Unmarshal(it.answer.GetPayload(), body); err != nil {
 		return out, fmt.Errorf("decode the answer of %s: %w", it.method.Path, err)
 	}
+	if len(it.method.Addressed()) > 0 {
+		who := s.principal()
+		body = shown(it.method, body, &who)
+	}
 	out, at := beginFrame(out)
 	out = append(append(append(out, `{"jsonrpc":"2.0","id":`...), it.id...), `,"result":`...)
 	out, err := messages.AppendJSON(out, body)

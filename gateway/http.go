@@ -64,7 +64,7 @@ func (g *Gateway) caller(r *http.Request) (Principal, error) {
 func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.counts.requests.Add(1)
 	w.Header().Set("Cache-Control", "no-store")
-	m, req, err := g.prepareHTTP(w, r)
+	m, req, who, err := g.prepareHTTP(w, r)
 	if err != nil {
 		g.refuseHTTP(w, err)
 		return
@@ -83,7 +83,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		span.End("nobody waits for the answer any more")
 		return
 	}
-	body, err := answer(m, response)
+	body, err := answer(m, response, &who)
 	g.meters.answered(m, g.clock.Now().Sub(asked))
 	span.End(reasonOf(err))
 	if err != nil {
@@ -96,11 +96,11 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.writeJSON(w, http.StatusOK, body)
 }
 
-// prepareHTTP makes the actor's request of an HTTP request.
-func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages.Method, *clusterv1.Request, error) {
+// prepareHTTP makes the actor's request of an HTTP request, and says who asks.
+func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages.Method, *clusterv1.Request, Principal, error) {
 	m, err := find(strings.TrimPrefix(r.URL.Path, "/api/"))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, Principal{}, err
 	}
 	switch {
 	case m.Session:
@@ -111,26 +111,26 @@ func (g *Gateway) prepareHTTP(w http.ResponseWriter, r *http.Request) (*messages
 		err = messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%s is called by POST", m.Path)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, Principal{}, err
 	}
 	who, err := g.caller(r)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, who, err
 	}
 	cmd := meta{CommandID: r.Header.Get("Idempotency-Key"), Traceparent: r.Header.Get("Traceparent")}
 	if err := admit(m, who, cmd.CommandID, g.clock.Now()); err != nil {
-		return nil, nil, err
+		return nil, nil, who, err
 	}
 	params, err := g.paramsHTTP(w, r, m)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, who, err
 	}
 	body, err := decode(m, params)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, who, err
 	}
 	req, err := request(m, who, cmd, body)
-	return m, req, err
+	return m, req, who, err
 }
 
 // paramsHTTP returns a request's parameters as JSON: the body, or the query.

@@ -111,7 +111,7 @@ func (h *Hub) hold(k topicKey, m *messages.Method) *topic {
 	defer s.mu.Unlock()
 	t := s.topics[k]
 	if t == nil {
-		t = &topic{hub: h, key: k, method: m, quoted: quote(k.kind + "/" + k.id)}
+		t = &topic{hub: h, key: k, method: m, quoted: quote(k.kind + "/" + k.id), addressed: m.Addressed()}
 		s.topics[k] = t
 	}
 	t.holders++

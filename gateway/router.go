@@ -96,8 +96,8 @@ func request(m *messages.Method, who Principal, cmd meta, body proto.Message) (*
 	return req, nil
 }
 
-// answer returns an actor's response as JSON, or its refusal.
-func answer(m *messages.Method, r *clusterv1.Response) ([]byte, error) {
+// answer returns an actor's response as JSON, as the caller may see it, or its refusal.
+func answer(m *messages.Method, r *clusterv1.Response, who *Principal) ([]byte, error) {
 	if r.GetError() != nil {
 		return nil, messages.FromStatus(r.GetError())
 	}
@@ -105,5 +105,5 @@ func answer(m *messages.Method, r *clusterv1.Response) ([]byte, error) {
 	if err := proto.Unmarshal(r.GetPayload(), body); err != nil {
 		return nil, fmt.Errorf("decode the answer of %s: %w", m.Path, err)
 	}
-	return messages.AppendJSON(nil, body)
+	return messages.AppendJSON(nil, shown(m, body, who))
 }

@@ -1,11 +1,9 @@
 package gateway
 
 import (
-	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,11 +21,13 @@ import (
 // What is to be done waits in steps, in order; one goroutine at a time sweeps
 // them. Pushes that overlap a sweep become one write for each session.
 type topic struct {
-	hub     *Hub
-	key     topicKey
-	method  *messages.Method
-	quoted  string // its name, as JSON
-	holders int    // sessions that hear it or asked to; under the shard's lock
+	hub    *Hub
+	key    topicKey
+	method *messages.Method
+	quoted string // its name, as JSON
+	// addressed are the lists of its pushes that not everyone sees in full; mostly none.
+	addressed []messages.Addressed
+	holders   int // sessions that hear it or asked to; under the shard's lock
 
 	mu       sync.Mutex
 	renewing bool            // a renewal is on its way
@@ -37,16 +37,9 @@ type topic struct {
 	steps    []step
 	sweeping bool
 
-	subscribers []*Session // the sweeper's own
-}
-
-// step is one thing to do in order: write to all, let one in or go, or run something.
-type step struct {
-	frames      []byte
-	said        time.Time // when the first of the pushes in frames came
-	join, leave *Session
-	run         func()
-	over        bool
+	// The sweeper's own.
+	subscribers []*Session
+	told        map[string]bool // the items of the newest view, if they have audiences
 }
 
 // inline is up to how many subscribers a sweep runs on the actor's own goroutine.
@@ -75,19 +68,19 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 	if len(w.GetFrames()) > 0 {
 		start = position{w.GetEpoch(), w.GetFrames()[0].GetPrevious()}
 	}
-	frames := appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":`+t.quoted+`,"recovered":`+
-		strconv.FormatBool(w.GetRecovered())+`,"position":"`+start.String()+`"}}`))
+	first := step{join: s, frames: appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":`+t.quoted+`,"recovered":`+
+		strconv.FormatBool(w.GetRecovered())+`,"position":"`+start.String()+`"}}`))}
 	for i, f := range w.GetFrames() {
 		version := f.GetVersion()
 		if i == len(w.GetFrames())-1 && version < t.at.version {
 			version = t.at.version
 		}
-		frames = t.appendPush(frames, position{w.GetEpoch(), f.GetPrevious()}, position{w.GetEpoch(), version}, f.GetPayload())
+		t.add(&first, position{w.GetEpoch(), f.GetPrevious()}, position{w.GetEpoch(), version}, f.GetPayload())
 	}
-	if len(caught) > 0 { // the others first, so that all are at one position
-		t.steps = append(t.steps, step{frames: caught})
+	if caught.waits() > 0 { // the others first, so that all are at one position
+		t.steps = append(t.steps, caught)
 	}
-	t.queue(step{frames: frames, join: s})
+	t.queue(first)
 }
 
 // catchUp moves the topic to where an answer is, and returns what those who
@@ -95,10 +88,10 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 //
 // When the topic lacks something that is not in the answer either, it stays
 // where it is: it asks, and whoever is ahead of it notices by the position.
-func (t *topic) catchUp(w *clusterv1.Watching) (frames []byte) {
+func (t *topic) catchUp(w *clusterv1.Watching) (missed step) {
 	if !t.joined || t.at.epoch != w.GetEpoch() {
 		t.joined, t.at = true, position{w.GetEpoch(), w.GetVersion()}
-		return nil
+		return missed
 	}
 	for _, f := range w.GetFrames() {
 		if f.GetVersion() <= t.at.version {
@@ -109,13 +102,13 @@ func (t *topic) catchUp(w *clusterv1.Watching) (frames []byte) {
 			if t.mayAsk() {
 				pool.Go(t.ask)
 			}
-			return frames
+			return missed
 		}
 		previous := t.at
 		t.at.version = f.GetVersion()
-		frames = t.appendPush(frames, previous, t.at, f.GetPayload())
+		t.add(&missed, previous, t.at, f.GetPayload())
 	}
-	return frames
+	return missed
 }
 
 // leave lets a session go.
@@ -156,7 +149,9 @@ func (t *topic) take(p *clusterv1.Push) {
 	default:
 		previous := t.at
 		t.at.version = f.GetVersion()
-		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload()), said: t.hub.gateway.clock.Now()})
+		next := step{said: t.hub.gateway.clock.Now()}
+		t.add(&next, previous, t.at, f.GetPayload())
+		t.queue(next)
 	}
 }
 
@@ -165,30 +160,9 @@ func (t *topic) take(p *clusterv1.Push) {
 func (t *topic) full() bool {
 	waits := 0
 	for i := range t.steps {
-		waits += len(t.steps[i].frames)
+		waits += t.steps[i].waits()
 	}
 	return waits > t.hub.gateway.limits.QueueBytes
-}
-
-// appendPush appends the frame of a push. It names the topic, not the request
-// that subscribed to it, so it is the same bytes for every session.
-func (t *topic) appendPush(to []byte, previous, at position, payload []byte) []byte {
-	body := t.method.Response()
-	if err := proto.Unmarshal(payload, body); err != nil {
-		t.hub.gateway.log.Error("push not decoded", slog.String("method", t.method.Path), slog.Any("error", err))
-		return to
-	}
-	b := make([]byte, 0, 512)
-	b = append(append(append(b, `{"jsonrpc":"2.0","method":"`...), t.method.Path...), `","params":{"subscription":`...)
-	b = append(append(b, t.quoted...), `,"position":"`...)
-	b = append(append(b, at.String()...), `","previous":"`...)
-	b = append(append(b, previous.String()...), `","result":`...)
-	b, err := messages.AppendJSON(b, body)
-	if err != nil {
-		t.hub.gateway.log.Error("push not encoded", slog.String("method", t.method.Path), slog.Any("error", err))
-		return to
-	}
-	return appendFrame(to, append(b, `}}`...))
 }
 
 // queue adds a step and sees that somebody sweeps. It is called with the lock
@@ -199,10 +173,10 @@ func (t *topic) queue(s step) {
 	case n == 0 || !s.plain() || !t.steps[n-1].plain():
 		t.steps = append(t.steps, s)
 	case t.method.Stream == optionsv1.Stream_STREAM_STATE: // the newest view is the whole truth
-		t.steps[n-1].frames = s.frames
+		t.steps[n-1].frames, t.steps[n-1].parts = s.frames, s.parts
 		t.hub.counts.coalesced.Add(1)
 	default:
-		t.steps[n-1].frames = append(t.steps[n-1].frames, s.frames...)
+		t.steps[n-1].frames, t.steps[n-1].parts = append(t.steps[n-1].frames, s.frames...), append(t.steps[n-1].parts, s.parts...)
 		t.hub.counts.coalesced.Add(1)
 	}
 	start := !t.sweeping
@@ -216,8 +190,6 @@ func (t *topic) queue(s step) {
 		pool.Go(t.sweep)
 	}
 }
-
-func (s *step) plain() bool { return s.join == nil && s.leave == nil && s.run == nil && !s.over }
 
 // sweep does what is queued until nothing is.
 func (t *topic) sweep() {
@@ -242,7 +214,7 @@ func (t *topic) do(s *step) {
 	case s.run != nil:
 		s.run()
 	case s.join != nil:
-		s.join.say(s.frames)
+		t.greet(s)
 		if s.join.hears(t) { // it may have cancelled meanwhile, or ended
 			t.subscribers = append(t.subscribers, s.join)
 		}
@@ -250,23 +222,7 @@ func (t *topic) do(s *step) {
 		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
 	default:
 		t.hub.counts.frames.Add(uint64(len(t.subscribers)))
-		var events []byte
-		var view *topic
-		if t.method.Stream == optionsv1.Stream_STREAM_STATE && !s.over {
-			view = t
-		}
-		for _, o := range t.subscribers {
-			if o.events == nil {
-				if o.conn.sendView(view, s.frames) {
-					t.hub.counts.coalesced.Add(1)
-				}
-				continue
-			}
-			if events == nil {
-				events = appendEvents(nil, s.frames)
-			}
-			o.sayEvents(s.frames, events)
-		}
+		t.write(s)
 		if !s.said.IsZero() {
 			t.hub.gateway.meters.swept[t.method](t.hub.gateway.clock.Now().Sub(s.said))
 		}
@@ -339,7 +295,9 @@ func (t *topic) renewed(w *clusterv1.Watching) {
 		}
 		previous := t.at
 		t.at = position{w.GetEpoch(), f.GetVersion()}
-		t.queue(step{frames: t.appendPush(nil, previous, t.at, f.GetPayload())})
+		var next step
+		t.add(&next, previous, t.at, f.GetPayload())
+		t.queue(next)
 	}
 }
 

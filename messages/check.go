@@ -60,6 +60,9 @@ func (m *Method) check() error {
 		checkSealed(m, fault)
 	}
 	m.checkStream(fault, rpc.IsStreamingServer(), rpc.Output())
+	if m.Response != nil && !m.Internal && !m.Session && !m.OperatorsOnly() {
+		checkAudience(rpc.Output(), fault)
+	}
 	return errors.Join(faults...)
 }
 

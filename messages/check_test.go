@@ -53,6 +53,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"EVENT without a list", event, func(m *Method) { m.List = "" }, "an EVENT stream needs a list that keeps its items"},
 		{"STATE with a list", state, func(m *Method) { m.List = "steps" }, "a STATE stream shows a view, not a list"},
 		{"list that is not in the answer", list, func(m *Method) { m.List = "nope" }, `the list "nope" is not a repeated message of the response`},
+		{"audience that nobody looks at", "cloud-operator/live-broadcasts", func(m *Method) { m.Roles = ByPath(read).Roles }, "nobody looks at the audience in marketplace.v1.ListLiveBroadcastsResponse.broadcasts"},
 		{"command with a list", command, func(m *Method) { m.List = "steps" }, "a command pages no list"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,7 +12,11 @@ import (
 // BroadcastDecider is what an actor of kind broadcast must decide: S is its state, E its
 // event, C what it may know of the world.
 type BroadcastDecider[S, E, C any] interface {
-	// SendBroadcast says something to everyone who listens, now and later.
+	// ListLiveBroadcasts returns what is shown now or will be, with audiences, in the order in which it was sent.
+	ListLiveBroadcasts(s S, req *marketplacev1.ListLiveBroadcastsRequest, c C) (*marketplacev1.ListLiveBroadcastsResponse, error)
+	// RetractBroadcast takes back a broadcast that is live, or is to be: it is shown no more. Who has read it has read it.
+	RetractBroadcast(s S, req *marketplacev1.RetractBroadcastRequest, c C) ([]E, *marketplacev1.RetractBroadcastResponse, error)
+	// SendBroadcast says something to everyone, or to an audience, now or at a later time, until it expires. At most 100 broadcasts are live, and 256 KiB of them, those of the future included; the oldest without an end makes room, and where there is none the request is refused with LIMIT_REACHED.
 	SendBroadcast(s S, req *marketplacev1.SendBroadcastRequest, c C) ([]E, *marketplacev1.SendBroadcastResponse, error)
 }
 
@@ -20,6 +24,10 @@ type BroadcastDecider[S, E, C any] interface {
 // refused with UNKNOWN_METHOD.
 func DecideBroadcast[S, E, C any](d BroadcastDecider[S, E, C], s S, req proto.Message, c C) ([]E, proto.Message, error) {
 	switch req := req.(type) {
+	case *marketplacev1.ListLiveBroadcastsRequest:
+		return answered[E](d.ListLiveBroadcasts(s, req, c))
+	case *marketplacev1.RetractBroadcastRequest:
+		return decided(d.RetractBroadcast(s, req, c))
 	case *marketplacev1.SendBroadcastRequest:
 		return decided(d.SendBroadcast(s, req, c))
 	default:
@@ -124,6 +132,8 @@ func DecideSession[S, E, C any](d SessionDecider[S, E, C], s S, req proto.Messag
 // UserDecider is what an actor of kind user must decide: S is its state, E its
 // event, C what it may know of the world.
 type UserDecider[S, E, C any] interface {
+	// AcknowledgeBroadcast notes that the caller has read a broadcast. The newest 100 are remembered of each person.
+	AcknowledgeBroadcast(s S, req *marketplacev1.AcknowledgeBroadcastRequest, c C) ([]E, *marketplacev1.AcknowledgeBroadcastResponse, error)
 	// EndSessions signs the caller out everywhere: every session ends, and no token that was issued before is taken any more. API keys go on unless the request says otherwise.
 	EndSessions(s S, req *marketplacev1.EndSessionsRequest, c C) ([]E, *marketplacev1.EndSessionsResponse, error)
 	// GetAccess says whether a user may come in. The gateway asks for everyone who does.
@@ -160,6 +170,8 @@ type UserDecider[S, E, C any] interface {
 // refused with UNKNOWN_METHOD.
 func DecideUser[S, E, C any](d UserDecider[S, E, C], s S, req proto.Message, c C) ([]E, proto.Message, error) {
 	switch req := req.(type) {
+	case *marketplacev1.AcknowledgeBroadcastRequest:
+		return decided(d.AcknowledgeBroadcast(s, req, c))
 	case *marketplacev1.EndSessionsRequest:
 		return decided(d.EndSessions(s, req, c))
 	case *taskv1.GetAccessRequest:

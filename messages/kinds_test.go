@@ -11,6 +11,7 @@ import (
 
 // speaker decides for the kind broadcast: what it is given, it returns.
 type speaker struct {
+	BroadcastDecider[string, string, int] // what is not asked here
 	response *marketplacev1.SendBroadcastResponse
 	err      error
 }
@@ -31,8 +32,8 @@ func TestDispatch(t *testing.T) {
 		want    proto.Message
 		err     error
 	}{
-		{"answer", speaker{response, nil}, &marketplacev1.SendBroadcastRequest{}, response, nil},
-		{"refusal", speaker{nil, refusal}, &marketplacev1.SendBroadcastRequest{}, nil, refusal},
+		{"answer", speaker{response: response}, &marketplacev1.SendBroadcastRequest{}, response, nil},
+		{"refusal", speaker{err: refusal}, &marketplacev1.SendBroadcastRequest{}, nil, refusal},
 		{"unknown", speaker{}, &marketplacev1.GetAccountRequest{}, nil, &Error{Reason: marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

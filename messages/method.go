@@ -78,6 +78,11 @@ func (m *Method) Command() bool {
 	return !m.ReadOnly && !m.Session && !m.Streams()
 }
 
+// OperatorsOnly says whether a method is for operators alone, who act on what is not theirs.
+func (m *Method) OperatorsOnly() bool {
+	return len(m.Roles) == 1 && m.Roles[0] == optionsv1.Role_ROLE_CLOUD_OPERATOR
+}
+
 // Allows says whether one of roles may call the method.
 func (m *Method) Allows(roles []optionsv1.Role) bool {
 	return slices.ContainsFunc(roles, func(r optionsv1.Role) bool { return slices.Contains(m.Roles, r) })

@@ -8,6 +8,8 @@ const (
 	TopicObservations = "observations"
 	// TopicAccess is where users and sessions publish AccessChanged for gateways.
 	TopicAccess = "access.changed"
+	// TopicAcknowledged is where users publish BroadcastsAcknowledged for the overview.
+	TopicAcknowledged = "broadcast.acknowledged"
 	// TopicPoison is where the inbox keeps observations that nobody can decide.
 	TopicPoison = "observations.poison"
 )

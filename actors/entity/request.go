@@ -16,7 +16,6 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	journalv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1"
-	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -114,16 +113,11 @@ func (e *entity) admit(req *clusterv1.Request) (*messages.Method, error) {
 	owner := e.machine.owner()
 	absent := !e.born() && !m.Creates
 	misnamed := m.Key == messages.KeyNew && e.id != messages.NewID(req.GetSubject(), req.GetCommandId())
-	foreign := owner != "" && owner != req.GetSubject() && !inside && !operatorsOnly(m)
+	foreign := owner != "" && owner != req.GetSubject() && !inside && !m.OperatorsOnly()
 	if absent || misnamed || foreign {
 		return nil, messages.Refuse(e.kind.NotFound, "there is no %s %s", e.kind.Name, e.id)
 	}
 	return m, nil
-}
-
-// operatorsOnly says whether a method is for operators alone, who act on what is not theirs.
-func operatorsOnly(m *messages.Method) bool {
-	return len(m.Roles) == 1 && m.Roles[0] == optionsv1.Role_ROLE_CLOUD_OPERATOR
 }
 
 // decideRequest asks the kind, or answers from memory what was decided before.

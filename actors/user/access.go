@@ -32,6 +32,7 @@ const (
 func (user) GetAccess(s *state, _ *taskv1.GetAccessRequest, _ entity.Env) (*taskv1.GetAccessResponse, error) {
 	return &taskv1.GetAccessResponse{
 		Known: s.GetUserId() != "", NotBeforeTime: s.GetNotBeforeTime(), Suspended: s.GetSuspension() != nil, Note: s.GetSuspension().GetNote(),
+		Region: s.GetSettings().GetRegion(),
 	}, nil
 }
 

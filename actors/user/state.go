@@ -81,6 +81,8 @@ func (user) Apply(s *state, e *event) {
 		applyEnded(s, ev.TransferEnded)
 	case *journalv1.UserEvent_TransferReceived:
 		applyReceived(s, ev.TransferReceived)
+	case *journalv1.UserEvent_BroadcastAcknowledged:
+		applyAcknowledged(s, ev.BroadcastAcknowledged)
 	}
 }
 

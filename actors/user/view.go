@@ -58,7 +58,7 @@ func runOut(s *state, r runway) time.Time {
 }
 
 // Announce writes the lists: what moved the credit, and what the user was told.
-// Gateways hear who may not come in any more.
+// Gateways hear who may not come in any more, and the overview what was read.
 func (user) Announce(id string, s *state, e *event) entity.Announcement {
 	switch ev := e.GetEvent().(type) {
 	case *journalv1.UserEvent_CreditGranted:
@@ -86,6 +86,8 @@ func (user) Announce(id string, s *state, e *event) entity.Announcement {
 		}
 	case *journalv1.UserEvent_SignedOut, *journalv1.UserEvent_Suspended:
 		return entity.Announcement{Out: accessChanged(e, id)}
+	case *journalv1.UserEvent_BroadcastAcknowledged:
+		return acknowledged(id, s)
 	case *journalv1.UserEvent_RunwayTold:
 		return entity.Announcement{Items: []entity.Item{{List: "notifications", Message: warning(s, e, ev.RunwayTold)}}}
 	}

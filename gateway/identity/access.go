@@ -57,6 +57,7 @@ func (a *Accounts) Bearer(ctx context.Context, text string) (Principal, error) {
 	if since := access.GetNotBeforeTime(); since != nil && who.IssuedAt.Before(since.AsTime()) {
 		return Principal{}, invalid("the access token was issued before its owner signed out everywhere: sign in again")
 	}
+	who.Region = access.GetRegion()
 	return who, nil
 }
 
@@ -92,7 +93,8 @@ func (a *Accounts) session(ctx context.Context, text string, without optionsv1.R
 			who.Roles = append(who.Roles, r)
 		}
 	}
-	_, err = a.access(ctx, who.Subject)
+	access, err := a.access(ctx, who.Subject)
+	who.Region = access.GetRegion()
 	return who, err
 }
 

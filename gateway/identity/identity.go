@@ -43,6 +43,7 @@ type Principal struct {
 
 	SessionID string    // the session or API key that lets the person in; empty: a token does
 	Renewable time.Time // until when the session can be renewed; zero: it cannot
+	Region    string    // what the person has chosen in the settings; empty: none
 }
 
 // Config configures a Verifier.

@@ -8,7 +8,7 @@ package marketplacev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	_ "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	v1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -24,17 +24,21 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Broadcast is something that operators said to everyone.
+// Broadcast is something that operators said.
 type Broadcast struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the broadcast.
 	BroadcastId string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
-	// When.
+	// When it was published.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// How much it matters.
 	Severity Severity `protobuf:"varint,3,opt,name=severity,proto3,enum=marketplace.v1.Severity" json:"severity,omitempty"`
 	// What it says.
-	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	// When it expires; absent: when it is retracted, or makes room.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Whom it is for; only operators see it.
+	Audience      *v1.Audience `protobuf:"bytes,6,opt,name=audience,proto3" json:"audience,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -97,20 +101,113 @@ func (x *Broadcast) GetText() string {
 	return ""
 }
 
-// SendBroadcastRequest says what to say.
+func (x *Broadcast) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Broadcast) GetAudience() *v1.Audience {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+// LiveBroadcast is a broadcast as operators see it.
+type LiveBroadcast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcast; without a time before it is published.
+	Broadcast *Broadcast `protobuf:"bytes,1,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
+	// From when on it is shown.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// It is shown.
+	Published bool `protobuf:"varint,3,opt,name=published,proto3" json:"published,omitempty"`
+	// The operator who sent it.
+	SentBy        string `protobuf:"bytes,4,opt,name=sent_by,json=sentBy,proto3" json:"sent_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LiveBroadcast) Reset() {
+	*x = LiveBroadcast{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LiveBroadcast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LiveBroadcast) ProtoMessage() {}
+
+func (x *LiveBroadcast) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LiveBroadcast.ProtoReflect.Descriptor instead.
+func (*LiveBroadcast) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *LiveBroadcast) GetBroadcast() *Broadcast {
+	if x != nil {
+		return x.Broadcast
+	}
+	return nil
+}
+
+func (x *LiveBroadcast) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *LiveBroadcast) GetPublished() bool {
+	if x != nil {
+		return x.Published
+	}
+	return false
+}
+
+func (x *LiveBroadcast) GetSentBy() string {
+	if x != nil {
+		return x.SentBy
+	}
+	return ""
+}
+
+// SendBroadcastRequest says what to say, to whom and how long.
 type SendBroadcastRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The text.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
 	// How much it matters.
-	Severity      Severity `protobuf:"varint,2,opt,name=severity,proto3,enum=marketplace.v1.Severity" json:"severity,omitempty"`
+	Severity Severity `protobuf:"varint,2,opt,name=severity,proto3,enum=marketplace.v1.Severity" json:"severity,omitempty"`
+	// Whom it is for; absent: everyone.
+	Audience *v1.Audience `protobuf:"bytes,3,opt,name=audience,proto3" json:"audience,omitempty"`
+	// From when on it is shown, at most a year ahead; absent, or past: now.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When it expires, at most a year after its start; absent: when it is retracted, or makes room.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SendBroadcastRequest) Reset() {
 	*x = SendBroadcastRequest{}
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[1]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +219,7 @@ func (x *SendBroadcastRequest) String() string {
 func (*SendBroadcastRequest) ProtoMessage() {}
 
 func (x *SendBroadcastRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[1]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +232,7 @@ func (x *SendBroadcastRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendBroadcastRequest.ProtoReflect.Descriptor instead.
 func (*SendBroadcastRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SendBroadcastRequest) GetText() string {
@@ -152,6 +249,27 @@ func (x *SendBroadcastRequest) GetSeverity() Severity {
 	return Severity_SEVERITY_UNSPECIFIED
 }
 
+func (x *SendBroadcastRequest) GetAudience() *v1.Audience {
+	if x != nil {
+		return x.Audience
+	}
+	return nil
+}
+
+func (x *SendBroadcastRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *SendBroadcastRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // SendBroadcastResponse names what was said.
 type SendBroadcastResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -163,7 +281,7 @@ type SendBroadcastResponse struct {
 
 func (x *SendBroadcastResponse) Reset() {
 	*x = SendBroadcastResponse{}
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[2]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -175,7 +293,7 @@ func (x *SendBroadcastResponse) String() string {
 func (*SendBroadcastResponse) ProtoMessage() {}
 
 func (x *SendBroadcastResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[2]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -188,7 +306,7 @@ func (x *SendBroadcastResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendBroadcastResponse.ProtoReflect.Descriptor instead.
 func (*SendBroadcastResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SendBroadcastResponse) GetBroadcastId() string {
@@ -196,6 +314,255 @@ func (x *SendBroadcastResponse) GetBroadcastId() string {
 		return x.BroadcastId
 	}
 	return ""
+}
+
+// RetractBroadcastRequest names what to take back.
+type RetractBroadcastRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcast.
+	BroadcastId   string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetractBroadcastRequest) Reset() {
+	*x = RetractBroadcastRequest{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetractBroadcastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetractBroadcastRequest) ProtoMessage() {}
+
+func (x *RetractBroadcastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetractBroadcastRequest.ProtoReflect.Descriptor instead.
+func (*RetractBroadcastRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RetractBroadcastRequest) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
+// RetractBroadcastResponse says that it is taken back.
+type RetractBroadcastResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetractBroadcastResponse) Reset() {
+	*x = RetractBroadcastResponse{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetractBroadcastResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetractBroadcastResponse) ProtoMessage() {}
+
+func (x *RetractBroadcastResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetractBroadcastResponse.ProtoReflect.Descriptor instead.
+func (*RetractBroadcastResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{5}
+}
+
+// ListLiveBroadcastsRequest asks for what is shown or will be.
+type ListLiveBroadcastsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLiveBroadcastsRequest) Reset() {
+	*x = ListLiveBroadcastsRequest{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLiveBroadcastsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLiveBroadcastsRequest) ProtoMessage() {}
+
+func (x *ListLiveBroadcastsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLiveBroadcastsRequest.ProtoReflect.Descriptor instead.
+func (*ListLiveBroadcastsRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{6}
+}
+
+// ListLiveBroadcastsResponse is what is shown or will be.
+type ListLiveBroadcastsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcasts, the oldest first.
+	Broadcasts    []*LiveBroadcast `protobuf:"bytes,1,rep,name=broadcasts,proto3" json:"broadcasts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLiveBroadcastsResponse) Reset() {
+	*x = ListLiveBroadcastsResponse{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLiveBroadcastsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLiveBroadcastsResponse) ProtoMessage() {}
+
+func (x *ListLiveBroadcastsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLiveBroadcastsResponse.ProtoReflect.Descriptor instead.
+func (*ListLiveBroadcastsResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListLiveBroadcastsResponse) GetBroadcasts() []*LiveBroadcast {
+	if x != nil {
+		return x.Broadcasts
+	}
+	return nil
+}
+
+// WatchActiveBroadcastsRequest asks to hear what the caller is to know.
+type WatchActiveBroadcastsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchActiveBroadcastsRequest) Reset() {
+	*x = WatchActiveBroadcastsRequest{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchActiveBroadcastsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchActiveBroadcastsRequest) ProtoMessage() {}
+
+func (x *WatchActiveBroadcastsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchActiveBroadcastsRequest.ProtoReflect.Descriptor instead.
+func (*WatchActiveBroadcastsRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{8}
+}
+
+// WatchActiveBroadcastsResponse is what the caller is to know now.
+type WatchActiveBroadcastsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcasts, in the order in which they were sent.
+	Broadcasts    []*Broadcast `protobuf:"bytes,1,rep,name=broadcasts,proto3" json:"broadcasts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchActiveBroadcastsResponse) Reset() {
+	*x = WatchActiveBroadcastsResponse{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchActiveBroadcastsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchActiveBroadcastsResponse) ProtoMessage() {}
+
+func (x *WatchActiveBroadcastsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchActiveBroadcastsResponse.ProtoReflect.Descriptor instead.
+func (*WatchActiveBroadcastsResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchActiveBroadcastsResponse) GetBroadcasts() []*Broadcast {
+	if x != nil {
+		return x.Broadcasts
+	}
+	return nil
 }
 
 // WatchBroadcastsRequest asks to hear what operators say.
@@ -207,7 +574,7 @@ type WatchBroadcastsRequest struct {
 
 func (x *WatchBroadcastsRequest) Reset() {
 	*x = WatchBroadcastsRequest{}
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[3]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +586,7 @@ func (x *WatchBroadcastsRequest) String() string {
 func (*WatchBroadcastsRequest) ProtoMessage() {}
 
 func (x *WatchBroadcastsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[3]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +599,7 @@ func (x *WatchBroadcastsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchBroadcastsRequest.ProtoReflect.Descriptor instead.
 func (*WatchBroadcastsRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{3}
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{10}
 }
 
 // WatchBroadcastsResponse is what one commit said.
@@ -246,7 +613,7 @@ type WatchBroadcastsResponse struct {
 
 func (x *WatchBroadcastsResponse) Reset() {
 	*x = WatchBroadcastsResponse{}
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[4]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +625,7 @@ func (x *WatchBroadcastsResponse) String() string {
 func (*WatchBroadcastsResponse) ProtoMessage() {}
 
 func (x *WatchBroadcastsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_v1_broadcast_proto_msgTypes[4]
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +638,7 @@ func (x *WatchBroadcastsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchBroadcastsResponse.ProtoReflect.Descriptor instead.
 func (*WatchBroadcastsResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{4}
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *WatchBroadcastsResponse) GetBroadcasts() []*Broadcast {
@@ -281,36 +648,388 @@ func (x *WatchBroadcastsResponse) GetBroadcasts() []*Broadcast {
 	return nil
 }
 
+// ListBroadcastsRequest asks for a page of what operators said.
+type ListBroadcastsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many at most; 0 means 50.
+	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The page's token, from the page before; empty for the first.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBroadcastsRequest) Reset() {
+	*x = ListBroadcastsRequest{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBroadcastsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBroadcastsRequest) ProtoMessage() {}
+
+func (x *ListBroadcastsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBroadcastsRequest.ProtoReflect.Descriptor instead.
+func (*ListBroadcastsRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListBroadcastsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBroadcastsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListBroadcastsResponse is a page of what operators said.
+type ListBroadcastsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcasts, the newest first.
+	Broadcasts []*Broadcast `protobuf:"bytes,1,rep,name=broadcasts,proto3" json:"broadcasts,omitempty"`
+	// Token of the next page; empty at the end.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBroadcastsResponse) Reset() {
+	*x = ListBroadcastsResponse{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBroadcastsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBroadcastsResponse) ProtoMessage() {}
+
+func (x *ListBroadcastsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBroadcastsResponse.ProtoReflect.Descriptor instead.
+func (*ListBroadcastsResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListBroadcastsResponse) GetBroadcasts() []*Broadcast {
+	if x != nil {
+		return x.Broadcasts
+	}
+	return nil
+}
+
+func (x *ListBroadcastsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// AcknowledgeBroadcastRequest names what was read.
+type AcknowledgeBroadcastRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcast.
+	BroadcastId   string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeBroadcastRequest) Reset() {
+	*x = AcknowledgeBroadcastRequest{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeBroadcastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeBroadcastRequest) ProtoMessage() {}
+
+func (x *AcknowledgeBroadcastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeBroadcastRequest.ProtoReflect.Descriptor instead.
+func (*AcknowledgeBroadcastRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AcknowledgeBroadcastRequest) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
+// AcknowledgeBroadcastResponse says that it is noted.
+type AcknowledgeBroadcastResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeBroadcastResponse) Reset() {
+	*x = AcknowledgeBroadcastResponse{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeBroadcastResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeBroadcastResponse) ProtoMessage() {}
+
+func (x *AcknowledgeBroadcastResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeBroadcastResponse.ProtoReflect.Descriptor instead.
+func (*AcknowledgeBroadcastResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{15}
+}
+
+// GetBroadcastReportRequest names a broadcast.
+type GetBroadcastReportRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broadcast.
+	BroadcastId   string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBroadcastReportRequest) Reset() {
+	*x = GetBroadcastReportRequest{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBroadcastReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBroadcastReportRequest) ProtoMessage() {}
+
+func (x *GetBroadcastReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBroadcastReportRequest.ProtoReflect.Descriptor instead.
+func (*GetBroadcastReportRequest) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetBroadcastReportRequest) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
+// GetBroadcastReportResponse says how far a broadcast has come.
+type GetBroadcastReportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many people have acknowledged it and have not acknowledged 100 others since.
+	Acknowledged uint64 `protobuf:"varint,1,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	// About how many connections it was written to, by the process that answers and since that process started. Whether anybody looked is not known.
+	DeliveredApprox uint64 `protobuf:"varint,2,opt,name=delivered_approx,json=deliveredApprox,proto3" json:"delivered_approx,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GetBroadcastReportResponse) Reset() {
+	*x = GetBroadcastReportResponse{}
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBroadcastReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBroadcastReportResponse) ProtoMessage() {}
+
+func (x *GetBroadcastReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_v1_broadcast_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBroadcastReportResponse.ProtoReflect.Descriptor instead.
+func (*GetBroadcastReportResponse) Descriptor() ([]byte, []int) {
+	return file_marketplace_v1_broadcast_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetBroadcastReportResponse) GetAcknowledged() uint64 {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return 0
+}
+
+func (x *GetBroadcastReportResponse) GetDeliveredApprox() uint64 {
+	if x != nil {
+		return x.DeliveredApprox
+	}
+	return 0
+}
+
 var File_marketplace_v1_broadcast_proto protoreflect.FileDescriptor
 
 const file_marketplace_v1_broadcast_proto_rawDesc = "" +
 	"\n" +
-	"\x1emarketplace/v1/broadcast.proto\x12\x0emarketplace.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x19marketplace/v1/user.proto\"\xa8\x01\n" +
+	"\x1emarketplace/v1/broadcast.proto\x12\x0emarketplace.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x19marketplace/v1/user.proto\"\xa3\x02\n" +
 	"\tBroadcast\x12!\n" +
 	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x124\n" +
 	"\bseverity\x18\x03 \x01(\x0e2\x18.marketplace.v1.SeverityR\bseverity\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\"x\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12<\n" +
+	"\baudience\x18\x06 \x01(\v2 .marketplace.options.v1.AudienceR\baudience\"\xba\x01\n" +
+	"\rLiveBroadcast\x127\n" +
+	"\tbroadcast\x18\x01 \x01(\v2\x19.marketplace.v1.BroadcastR\tbroadcast\x129\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x1c\n" +
+	"\tpublished\x18\x03 \x01(\bR\tpublished\x12\x17\n" +
+	"\asent_by\x18\x04 \x01(\tR\x06sentBy\"\xae\x02\n" +
 	"\x14SendBroadcastRequest\x12\x1e\n" +
 	"\x04text\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xd0\x0fR\x04text\x12@\n" +
 	"\bseverity\x18\x02 \x01(\x0e2\x18.marketplace.v1.SeverityB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\bseverity\":\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\bseverity\x12<\n" +
+	"\baudience\x18\x03 \x01(\v2 .marketplace.options.v1.AudienceR\baudience\x129\n" +
+	"\n" +
+	"start_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12;\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\":\n" +
 	"\x15SendBroadcastResponse\x12!\n" +
-	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\"\x18\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\"G\n" +
+	"\x17RetractBroadcastRequest\x12,\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vbroadcastId\"\x1a\n" +
+	"\x18RetractBroadcastResponse\"\x1b\n" +
+	"\x19ListLiveBroadcastsRequest\"[\n" +
+	"\x1aListLiveBroadcastsResponse\x12=\n" +
+	"\n" +
+	"broadcasts\x18\x01 \x03(\v2\x1d.marketplace.v1.LiveBroadcastR\n" +
+	"broadcasts\"\x1e\n" +
+	"\x1cWatchActiveBroadcastsRequest\"Z\n" +
+	"\x1dWatchActiveBroadcastsResponse\x129\n" +
+	"\n" +
+	"broadcasts\x18\x01 \x03(\v2\x19.marketplace.v1.BroadcastR\n" +
+	"broadcasts\"\x18\n" +
 	"\x16WatchBroadcastsRequest\"T\n" +
 	"\x17WatchBroadcastsResponse\x129\n" +
 	"\n" +
 	"broadcasts\x18\x01 \x03(\v2\x19.marketplace.v1.BroadcastR\n" +
-	"broadcasts2\xbc\x01\n" +
+	"broadcasts\"g\n" +
+	"\x15ListBroadcastsRequest\x12%\n" +
+	"\tpage_size\x18\x01 \x01(\rB\b\xbaH\x05*\x03\x18\xf4\x03R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tpageToken\"{\n" +
+	"\x16ListBroadcastsResponse\x129\n" +
+	"\n" +
+	"broadcasts\x18\x01 \x03(\v2\x19.marketplace.v1.BroadcastR\n" +
+	"broadcasts\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n" +
+	"\x1bAcknowledgeBroadcastRequest\x12,\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vbroadcastId\"\x1e\n" +
+	"\x1cAcknowledgeBroadcastResponse\"I\n" +
+	"\x19GetBroadcastReportRequest\x12,\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\vbroadcastId\"k\n" +
+	"\x1aGetBroadcastReportResponse\x12\"\n" +
+	"\facknowledged\x18\x01 \x01(\x04R\facknowledged\x12)\n" +
+	"\x10delivered_approx\x18\x02 \x01(\x04R\x0fdeliveredApprox2\xcd\x03\n" +
 	"\x18BroadcastOperatorService\x12|\n" +
 	"\rSendBroadcast\x12$.marketplace.v1.SendBroadcastRequest\x1a%.marketplace.v1.SendBroadcastResponse\"\x1e\xa2\xbb\x18\x1a\n" +
-	"\tbroadcast@\x01:\vmarketplace\x1a\"\xa2\xbb\x18\x1e\n" +
-	"\x0ecloud-operator\x12\x01\x03\x1a\tbroadcast2\xbb\x01\n" +
-	"\x10BroadcastService\x12\x87\x01\n" +
+	"\tbroadcast@\x01:\vmarketplace\x12x\n" +
+	"\x10RetractBroadcast\x12'.marketplace.v1.RetractBroadcastRequest\x1a(.marketplace.v1.RetractBroadcastResponse\"\x11\xa2\xbb\x18\r:\vmarketplace\x12\x94\x01\n" +
+	"\x12ListLiveBroadcasts\x12).marketplace.v1.ListLiveBroadcastsRequest\x1a*.marketplace.v1.ListLiveBroadcastsResponse\"'\xa2\xbb\x18 \n" +
+	"\x0flive-broadcasts@\x01:\vmarketplace\x90\x02\x01\x1a\"\xa2\xbb\x18\x1e\n" +
+	"\x0ecloud-operator\x12\x01\x03\x1a\tbroadcast2\xd1\x03\n" +
+	"\x10BroadcastService\x12\x8d\x01\n" +
+	"\x15WatchActiveBroadcasts\x12,.marketplace.v1.WatchActiveBroadcastsRequest\x1a-.marketplace.v1.WatchActiveBroadcastsResponse\"\x15\xa2\xbb\x18\x11@\x01H\x01:\vmarketplace0\x01\x12\x87\x01\n" +
 	"\x0fWatchBroadcasts\x12&.marketplace.v1.WatchBroadcastsRequest\x1a'.marketplace.v1.WatchBroadcastsResponse\"!\xa2\xbb\x18\x1d@\x01H\x02R\n" +
-	"broadcasts:\vmarketplace0\x01\x1a\x1d\xa2\xbb\x18\x19\n" +
-	"\asession\x12\x03\x01\x02\x03\x1a\tbroadcastBRZPgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/v1;marketplacev1b\x06proto3"
+	"broadcasts:\vmarketplace0\x01\x12\x83\x01\n" +
+	"\x0eListBroadcasts\x12%.marketplace.v1.ListBroadcastsRequest\x1a&.marketplace.v1.ListBroadcastsResponse\"\"\xa2\xbb\x18\x1b@\x01R\n" +
+	"broadcasts:\vmarketplace\x90\x02\x01\x1a\x1d\xa2\xbb\x18\x19\n" +
+	"\asession\x12\x03\x01\x02\x03\x1a\tbroadcast2\xb2\x01\n" +
+	"\x16BroadcastReaderService\x12{\n" +
+	"\x14AcknowledgeBroadcast\x12+.marketplace.v1.AcknowledgeBroadcastRequest\x1a,.marketplace.v1.AcknowledgeBroadcastResponse\"\b\xa2\xbb\x18\x04@\x01 \x01\x1a\x1b\xa2\xbb\x18\x17\n" +
+	"\n" +
+	"cloud-user\x12\x03\x01\x02\x03\x1a\x04user2\xce\x01\n" +
+	"\x16BroadcastReportService\x12\x90\x01\n" +
+	"\x12GetBroadcastReport\x12).marketplace.v1.GetBroadcastReportRequest\x1a*.marketplace.v1.GetBroadcastReportResponse\"#\xa2\xbb\x18\x1c\n" +
+	"\x10broadcast-report:\boverview\x90\x02\x01\x1a!\xa2\xbb\x18\x1d\n" +
+	"\x0ecloud-operator\x12\x01\x03\x1a\boverviewBRZPgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/v1;marketplacev1b\x06proto3"
 
 var (
 	file_marketplace_v1_broadcast_proto_rawDescOnce sync.Once
@@ -324,30 +1043,66 @@ func file_marketplace_v1_broadcast_proto_rawDescGZIP() []byte {
 	return file_marketplace_v1_broadcast_proto_rawDescData
 }
 
-var file_marketplace_v1_broadcast_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_marketplace_v1_broadcast_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_marketplace_v1_broadcast_proto_goTypes = []any{
-	(*Broadcast)(nil),               // 0: marketplace.v1.Broadcast
-	(*SendBroadcastRequest)(nil),    // 1: marketplace.v1.SendBroadcastRequest
-	(*SendBroadcastResponse)(nil),   // 2: marketplace.v1.SendBroadcastResponse
-	(*WatchBroadcastsRequest)(nil),  // 3: marketplace.v1.WatchBroadcastsRequest
-	(*WatchBroadcastsResponse)(nil), // 4: marketplace.v1.WatchBroadcastsResponse
-	(*timestamppb.Timestamp)(nil),   // 5: google.protobuf.Timestamp
-	(Severity)(0),                   // 6: marketplace.v1.Severity
+	(*Broadcast)(nil),                     // 0: marketplace.v1.Broadcast
+	(*LiveBroadcast)(nil),                 // 1: marketplace.v1.LiveBroadcast
+	(*SendBroadcastRequest)(nil),          // 2: marketplace.v1.SendBroadcastRequest
+	(*SendBroadcastResponse)(nil),         // 3: marketplace.v1.SendBroadcastResponse
+	(*RetractBroadcastRequest)(nil),       // 4: marketplace.v1.RetractBroadcastRequest
+	(*RetractBroadcastResponse)(nil),      // 5: marketplace.v1.RetractBroadcastResponse
+	(*ListLiveBroadcastsRequest)(nil),     // 6: marketplace.v1.ListLiveBroadcastsRequest
+	(*ListLiveBroadcastsResponse)(nil),    // 7: marketplace.v1.ListLiveBroadcastsResponse
+	(*WatchActiveBroadcastsRequest)(nil),  // 8: marketplace.v1.WatchActiveBroadcastsRequest
+	(*WatchActiveBroadcastsResponse)(nil), // 9: marketplace.v1.WatchActiveBroadcastsResponse
+	(*WatchBroadcastsRequest)(nil),        // 10: marketplace.v1.WatchBroadcastsRequest
+	(*WatchBroadcastsResponse)(nil),       // 11: marketplace.v1.WatchBroadcastsResponse
+	(*ListBroadcastsRequest)(nil),         // 12: marketplace.v1.ListBroadcastsRequest
+	(*ListBroadcastsResponse)(nil),        // 13: marketplace.v1.ListBroadcastsResponse
+	(*AcknowledgeBroadcastRequest)(nil),   // 14: marketplace.v1.AcknowledgeBroadcastRequest
+	(*AcknowledgeBroadcastResponse)(nil),  // 15: marketplace.v1.AcknowledgeBroadcastResponse
+	(*GetBroadcastReportRequest)(nil),     // 16: marketplace.v1.GetBroadcastReportRequest
+	(*GetBroadcastReportResponse)(nil),    // 17: marketplace.v1.GetBroadcastReportResponse
+	(*timestamppb.Timestamp)(nil),         // 18: google.protobuf.Timestamp
+	(Severity)(0),                         // 19: marketplace.v1.Severity
+	(*v1.Audience)(nil),                   // 20: marketplace.options.v1.Audience
 }
 var file_marketplace_v1_broadcast_proto_depIdxs = []int32{
-	5, // 0: marketplace.v1.Broadcast.time:type_name -> google.protobuf.Timestamp
-	6, // 1: marketplace.v1.Broadcast.severity:type_name -> marketplace.v1.Severity
-	6, // 2: marketplace.v1.SendBroadcastRequest.severity:type_name -> marketplace.v1.Severity
-	0, // 3: marketplace.v1.WatchBroadcastsResponse.broadcasts:type_name -> marketplace.v1.Broadcast
-	1, // 4: marketplace.v1.BroadcastOperatorService.SendBroadcast:input_type -> marketplace.v1.SendBroadcastRequest
-	3, // 5: marketplace.v1.BroadcastService.WatchBroadcasts:input_type -> marketplace.v1.WatchBroadcastsRequest
-	2, // 6: marketplace.v1.BroadcastOperatorService.SendBroadcast:output_type -> marketplace.v1.SendBroadcastResponse
-	4, // 7: marketplace.v1.BroadcastService.WatchBroadcasts:output_type -> marketplace.v1.WatchBroadcastsResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	18, // 0: marketplace.v1.Broadcast.time:type_name -> google.protobuf.Timestamp
+	19, // 1: marketplace.v1.Broadcast.severity:type_name -> marketplace.v1.Severity
+	18, // 2: marketplace.v1.Broadcast.expire_time:type_name -> google.protobuf.Timestamp
+	20, // 3: marketplace.v1.Broadcast.audience:type_name -> marketplace.options.v1.Audience
+	0,  // 4: marketplace.v1.LiveBroadcast.broadcast:type_name -> marketplace.v1.Broadcast
+	18, // 5: marketplace.v1.LiveBroadcast.start_time:type_name -> google.protobuf.Timestamp
+	19, // 6: marketplace.v1.SendBroadcastRequest.severity:type_name -> marketplace.v1.Severity
+	20, // 7: marketplace.v1.SendBroadcastRequest.audience:type_name -> marketplace.options.v1.Audience
+	18, // 8: marketplace.v1.SendBroadcastRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 9: marketplace.v1.SendBroadcastRequest.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: marketplace.v1.ListLiveBroadcastsResponse.broadcasts:type_name -> marketplace.v1.LiveBroadcast
+	0,  // 11: marketplace.v1.WatchActiveBroadcastsResponse.broadcasts:type_name -> marketplace.v1.Broadcast
+	0,  // 12: marketplace.v1.WatchBroadcastsResponse.broadcasts:type_name -> marketplace.v1.Broadcast
+	0,  // 13: marketplace.v1.ListBroadcastsResponse.broadcasts:type_name -> marketplace.v1.Broadcast
+	2,  // 14: marketplace.v1.BroadcastOperatorService.SendBroadcast:input_type -> marketplace.v1.SendBroadcastRequest
+	4,  // 15: marketplace.v1.BroadcastOperatorService.RetractBroadcast:input_type -> marketplace.v1.RetractBroadcastRequest
+	6,  // 16: marketplace.v1.BroadcastOperatorService.ListLiveBroadcasts:input_type -> marketplace.v1.ListLiveBroadcastsRequest
+	8,  // 17: marketplace.v1.BroadcastService.WatchActiveBroadcasts:input_type -> marketplace.v1.WatchActiveBroadcastsRequest
+	10, // 18: marketplace.v1.BroadcastService.WatchBroadcasts:input_type -> marketplace.v1.WatchBroadcastsRequest
+	12, // 19: marketplace.v1.BroadcastService.ListBroadcasts:input_type -> marketplace.v1.ListBroadcastsRequest
+	14, // 20: marketplace.v1.BroadcastReaderService.AcknowledgeBroadcast:input_type -> marketplace.v1.AcknowledgeBroadcastRequest
+	16, // 21: marketplace.v1.BroadcastReportService.GetBroadcastReport:input_type -> marketplace.v1.GetBroadcastReportRequest
+	3,  // 22: marketplace.v1.BroadcastOperatorService.SendBroadcast:output_type -> marketplace.v1.SendBroadcastResponse
+	5,  // 23: marketplace.v1.BroadcastOperatorService.RetractBroadcast:output_type -> marketplace.v1.RetractBroadcastResponse
+	7,  // 24: marketplace.v1.BroadcastOperatorService.ListLiveBroadcasts:output_type -> marketplace.v1.ListLiveBroadcastsResponse
+	9,  // 25: marketplace.v1.BroadcastService.WatchActiveBroadcasts:output_type -> marketplace.v1.WatchActiveBroadcastsResponse
+	11, // 26: marketplace.v1.BroadcastService.WatchBroadcasts:output_type -> marketplace.v1.WatchBroadcastsResponse
+	13, // 27: marketplace.v1.BroadcastService.ListBroadcasts:output_type -> marketplace.v1.ListBroadcastsResponse
+	15, // 28: marketplace.v1.BroadcastReaderService.AcknowledgeBroadcast:output_type -> marketplace.v1.AcknowledgeBroadcastResponse
+	17, // 29: marketplace.v1.BroadcastReportService.GetBroadcastReport:output_type -> marketplace.v1.GetBroadcastReportResponse
+	22, // [22:30] is the sub-list for method output_type
+	14, // [14:22] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_v1_broadcast_proto_init() }
@@ -362,9 +1117,9 @@ func file_marketplace_v1_broadcast_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_v1_broadcast_proto_rawDesc), len(file_marketplace_v1_broadcast_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   18,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   4,
 		},
 		GoTypes:           file_marketplace_v1_broadcast_proto_goTypes,
 		DependencyIndexes: file_marketplace_v1_broadcast_proto_depIdxs,

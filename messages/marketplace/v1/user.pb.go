@@ -373,7 +373,9 @@ type Settings struct {
 	// How the user wants to be called.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// IANA time zone for dates, for example "Europe/Brussels"; empty means UTC.
-	TimeZone      string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// The region that the user wants to hear of, for example "Europe"; empty: none in particular. Connections know it from when they next sign in.
+	Region        string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +427,13 @@ func (x *Settings) GetDisplayName() string {
 func (x *Settings) GetTimeZone() string {
 	if x != nil {
 		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *Settings) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -1909,11 +1918,12 @@ const file_marketplace_v1_user_proto_rawDesc = "" +
 	"\x10live_deployments\x18\v \x01(\x05R\x0fliveDeployments\x12%\n" +
 	"\x0ereceived_total\x18\f \x01(\x03R\rreceivedTotal\x12\x1d\n" +
 	"\n" +
-	"sent_total\x18\r \x01(\x03R\tsentTotal\"x\n" +
+	"sent_total\x18\r \x01(\x03R\tsentTotal\"\x99\x01\n" +
 	"\bSettings\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12*\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\vdisplayName\x12$\n" +
-	"\ttime_zone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\"\x8d\x02\n" +
+	"\ttime_zone\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12\x1f\n" +
+	"\x06region\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06region\"\x8d\x02\n" +
 	"\vTransaction\x12%\n" +
 	"\x0etransaction_id\x18\x01 \x01(\tR\rtransactionId\x123\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1f.marketplace.v1.TransactionTypeR\x04type\x12.\n" +

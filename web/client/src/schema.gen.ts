@@ -9,18 +9,48 @@ export type Timestamp = string;
 /** A length of time in seconds, as in "3.5s". */
 export type Duration = string;
 
-/** SendBroadcastRequest says what to say. */
+/** SendBroadcastRequest says what to say, to whom and how long. */
 export interface SendBroadcastRequest {
   /** The text. Rules: 1 to 2000 characters. */
   text: string;
   /** How much it matters. Rules: a value of the list, not `SEVERITY_UNSPECIFIED`. */
   severity: Severity;
+  /** Whom it is for; absent: everyone. */
+  audience?: AudienceInput;
+  /** From when on it is shown, at most a year ahead; absent, or past: now. */
+  startTime?: Timestamp;
+  /** When it expires, at most a year after its start; absent: when it is retracted, or makes room. */
+  expireTime?: Timestamp;
+}
+
+/** Audience is whom something is for: whoever fulfils every condition that is given. Without any it is for everyone. Where a list of a response has items with a field of this type, the gateway sends each caller the items that are for the caller, and never the audience itself. The first field of such an item names it. Methods for operators alone show everything. */
+export interface AudienceInput {
+  /** Who is one of these. Rules: at most 3, none twice, each: a value of the list, not `ROLE_UNSPECIFIED`. */
+  roles?: Role[];
+  /** Who has chosen one of these regions in the settings, however it is capitalized. Rules: at most 20, each: 1 to 64 characters. */
+  regions?: string[];
+  /** Who is one of these, as the issuer of the tokens calls them. Rules: at most 100, each: 1 to 128 characters. */
+  userIds?: string[];
 }
 
 /** SendBroadcastResponse names what was said. */
 export interface SendBroadcastResponse {
   /** Names the broadcast. */
   broadcastId: string;
+}
+
+/** GetBroadcastReportRequest names a broadcast. */
+export interface GetBroadcastReportRequest {
+  /** The broadcast. Rules: 1 to 64 characters. */
+  broadcastId: string;
+}
+
+/** GetBroadcastReportResponse says how far a broadcast has come. */
+export interface GetBroadcastReportResponse {
+  /** How many people have acknowledged it and have not acknowledged 100 others since. */
+  acknowledged: Int64;
+  /** About how many connections it was written to, by the process that answers and since that process started. Whether anybody looked is not known. */
+  deliveredApprox: Int64;
 }
 
 /** GrantCreditRequest gives a user credit. */
@@ -41,6 +71,53 @@ export interface GrantCreditResponse {
   transactionId: string;
 }
 
+/** ListLiveBroadcastsRequest asks for what is shown or will be. */
+export type ListLiveBroadcastsRequest = Record<string, never>;
+
+/** ListLiveBroadcastsResponse is what is shown or will be. */
+export interface ListLiveBroadcastsResponse {
+  /** The broadcasts, the oldest first. */
+  broadcasts: LiveBroadcast[];
+}
+
+/** LiveBroadcast is a broadcast as operators see it. */
+export interface LiveBroadcast {
+  /** The broadcast; without a time before it is published. */
+  broadcast?: Broadcast;
+  /** From when on it is shown. */
+  startTime?: Timestamp;
+  /** It is shown. */
+  published: boolean;
+  /** The operator who sent it. */
+  sentBy: string;
+}
+
+/** Broadcast is something that operators said. */
+export interface Broadcast {
+  /** Names the broadcast. */
+  broadcastId: string;
+  /** When it was published. */
+  time?: Timestamp;
+  /** How much it matters. */
+  severity: Severity;
+  /** What it says. */
+  text: string;
+  /** When it expires; absent: when it is retracted, or makes room. */
+  expireTime?: Timestamp;
+  /** Whom it is for; only operators see it. */
+  audience?: Audience;
+}
+
+/** Audience is whom something is for: whoever fulfils every condition that is given. Without any it is for everyone. Where a list of a response has items with a field of this type, the gateway sends each caller the items that are for the caller, and never the audience itself. The first field of such an item names it. Methods for operators alone show everything. */
+export interface Audience {
+  /** Who is one of these. */
+  roles: Role[];
+  /** Who has chosen one of these regions in the settings, however it is capitalized. */
+  regions: string[];
+  /** Who is one of these, as the issuer of the tokens calls them. */
+  userIds: string[];
+}
+
 /** ReinstateUserRequest says whom to let in again. */
 export interface ReinstateUserRequest {
   /** The user. Rules: 1 to 128 characters. */
@@ -51,6 +128,15 @@ export interface ReinstateUserRequest {
 
 /** ReinstateUserResponse says that the user may come in. */
 export type ReinstateUserResponse = Record<string, never>;
+
+/** RetractBroadcastRequest names what to take back. */
+export interface RetractBroadcastRequest {
+  /** The broadcast. Rules: 1 to 64 characters. */
+  broadcastId: string;
+}
+
+/** RetractBroadcastResponse says that it is taken back. */
+export type RetractBroadcastResponse = Record<string, never>;
 
 /** SignOutUserRequest says whom to sign out. */
 export interface SignOutUserRequest {
@@ -150,6 +236,15 @@ export interface Resources {
   /** Public IPv4 addresses. */
   ipv4: number;
 }
+
+/** AcknowledgeBroadcastRequest names what was read. */
+export interface AcknowledgeBroadcastRequest {
+  /** The broadcast. Rules: 1 to 64 characters. */
+  broadcastId: string;
+}
+
+/** AcknowledgeBroadcastResponse says that it is noted. */
+export type AcknowledgeBroadcastResponse = Record<string, never>;
 
 /** CancelDeploymentRequest names a deployment that shall end. */
 export interface CancelDeploymentRequest {
@@ -384,6 +479,8 @@ export interface Settings {
   displayName: string;
   /** IANA time zone for dates, for example "Europe/Brussels"; empty means UTC. */
   timeZone: string;
+  /** The region that the user wants to hear of, for example "Europe"; empty: none in particular. Connections know it from when they next sign in. */
+  region: string;
 }
 
 /** ListDeploymentsRequest asks for the caller's deployments. */
@@ -519,6 +616,8 @@ export interface SettingsInput {
   displayName?: string;
   /** IANA time zone for dates, for example "Europe/Brussels"; empty means UTC. Rules: at most 64 characters. */
   timeZone?: string;
+  /** The region that the user wants to hear of, for example "Europe"; empty: none in particular. Connections know it from when they next sign in. Rules: at most 64 characters. */
+  region?: string;
 }
 
 /** UpdateSettingsResponse says which revision the settings have now. */
@@ -646,6 +745,22 @@ export interface SessionSummary {
   renewTime?: Timestamp;
 }
 
+/** ListBroadcastsRequest asks for a page of what operators said. */
+export interface ListBroadcastsRequest {
+  /** How many at most; 0 means 50. Rules: at most 500. */
+  pageSize?: number;
+  /** The page's token, from the page before; empty for the first. Rules: at most 128 characters. */
+  pageToken?: string;
+}
+
+/** ListBroadcastsResponse is a page of what operators said. */
+export interface ListBroadcastsResponse {
+  /** The broadcasts, the newest first. */
+  broadcasts: Broadcast[];
+  /** Token of the next page; empty at the end. */
+  nextPageToken: string;
+}
+
 /** OpenSessionRequest brings an access token. */
 export interface OpenSessionRequest {
   /** The access token (JWT). Rules: 1 to 8192 characters. */
@@ -670,6 +785,15 @@ export interface RefreshSessionResponse {
   session?: Session;
 }
 
+/** WatchActiveBroadcastsRequest asks to hear what the caller is to know. */
+export type WatchActiveBroadcastsRequest = Record<string, never>;
+
+/** WatchActiveBroadcastsResponse is what the caller is to know now. */
+export interface WatchActiveBroadcastsResponse {
+  /** The broadcasts, in the order in which they were sent. */
+  broadcasts: Broadcast[];
+}
+
 /** WatchBroadcastsRequest asks to hear what operators say. */
 export type WatchBroadcastsRequest = Record<string, never>;
 
@@ -677,18 +801,6 @@ export type WatchBroadcastsRequest = Record<string, never>;
 export interface WatchBroadcastsResponse {
   /** The broadcasts, the oldest first. */
   broadcasts: Broadcast[];
-}
-
-/** Broadcast is something that operators said to everyone. */
-export interface Broadcast {
-  /** Names the broadcast. */
-  broadcastId: string;
-  /** When. */
-  time?: Timestamp;
-  /** How much it matters. */
-  severity: Severity;
-  /** What it says. */
-  text: string;
 }
 
 /** Severity is how much something matters. */
@@ -701,6 +813,17 @@ export type Severity =
   | "SEVERITY_WARNING"
   /** Something goes wrong. */
   | "SEVERITY_CRITICAL";
+
+/** Role is what a person may be; roles come from the access token. */
+export type Role =
+  /** No role. */
+  | "ROLE_UNSPECIFIED"
+  /** Deploys workloads and pays for them. */
+  | "ROLE_CLOUD_USER"
+  /** Operates nodes and earns from them. */
+  | "ROLE_CLOUD_PROVIDER"
+  /** Runs the marketplace. */
+  | "ROLE_CLOUD_OPERATOR";
 
 /** NodeStatus is whether a node can be reached. */
 export type NodeStatus =
@@ -787,17 +910,6 @@ export type TransactionType =
   /** It stands for older transactions, which operators have moved to a file: their sum. */
   | "TRANSACTION_TYPE_ARCHIVE";
 
-/** Role is what a person may be; roles come from the access token. */
-export type Role =
-  /** No role. */
-  | "ROLE_UNSPECIFIED"
-  /** Deploys workloads and pays for them. */
-  | "ROLE_CLOUD_USER"
-  /** Operates nodes and earns from them. */
-  | "ROLE_CLOUD_PROVIDER"
-  /** Runs the marketplace. */
-  | "ROLE_CLOUD_OPERATOR";
-
 /** SessionType is what lets one in. */
 export type SessionType =
   /** Never sent. */
@@ -809,12 +921,18 @@ export type SessionType =
 
 /** What each method takes and answers; a stream answers with each push. */
 export interface Methods {
-  /** SendBroadcast says something to everyone who listens, now and later. */
+  /** SendBroadcast says something to everyone, or to an audience, now or at a later time, until it expires. At most 100 broadcasts are live, and 256 KiB of them, those of the future included; the oldest without an end makes room, and where there is none the request is refused with LIMIT_REACHED. */
   "cloud-operator/broadcast": { kind: "command"; request: SendBroadcastRequest; response: SendBroadcastResponse };
+  /** GetBroadcastReport says how many people have acknowledged a broadcast, and how many connections it was written to. Of an id that nobody has heard of, both are 0. It may be refused with ACTOR_UNAVAILABLE for a while after a start, until all accounts were counted. */
+  "cloud-operator/broadcast-report": { kind: "read"; request: GetBroadcastReportRequest; response: GetBroadcastReportResponse };
   /** GrantCredit gives a user credit that nobody paid for. */
   "cloud-operator/grant-credit": { kind: "command"; request: GrantCreditRequest; response: GrantCreditResponse };
+  /** ListLiveBroadcasts returns what is shown now or will be, with audiences, in the order in which it was sent. */
+  "cloud-operator/live-broadcasts": { kind: "read"; request: ListLiveBroadcastsRequest; response: ListLiveBroadcastsResponse };
   /** ReinstateUser lets a suspended user in again. */
   "cloud-operator/reinstate-user": { kind: "command"; request: ReinstateUserRequest; response: ReinstateUserResponse };
+  /** RetractBroadcast takes back a broadcast that is live, or is to be: it is shown no more. Who has read it has read it. */
+  "cloud-operator/retract-broadcast": { kind: "command"; request: RetractBroadcastRequest; response: RetractBroadcastResponse };
   /** SignOutUser signs a user out everywhere; API keys end, too. */
   "cloud-operator/sign-out-user": { kind: "command"; request: SignOutUserRequest; response: SignOutUserResponse };
   /** SuspendUser keeps a user out: connections are closed within a second, and nothing more is taken from the user. What runs goes on. */
@@ -823,6 +941,8 @@ export interface Methods {
   "cloud-operator/transfer-credit": { kind: "command"; request: TransferCreditRequest; response: TransferCreditResponse };
   /** ListNodes returns the nodes of a farm with what is used and reserved on them. */
   "cloud-provider/list-nodes": { kind: "read"; request: ListNodesRequest; response: ListNodesResponse };
+  /** AcknowledgeBroadcast notes that the caller has read a broadcast. The newest 100 are remembered of each person. */
+  "cloud-user/acknowledge-broadcast": { kind: "command"; request: AcknowledgeBroadcastRequest; response: AcknowledgeBroadcastResponse };
   /** CancelDeployment ends a deployment: its workload, its contract, its hold. */
   "cloud-user/cancel-deployment": { kind: "command"; request: CancelDeploymentRequest; response: CancelDeploymentResponse };
   /** CreateDeployment asks for a virtual machine on a node, at no more than a price. The answer says that the wish is written down; what becomes of it is told by watch-deployment. */
@@ -859,23 +979,31 @@ export interface Methods {
   "session/get": { kind: "read"; request: GetSessionRequest; response: GetSessionResponse };
   /** ListSessions returns the caller's sessions and API keys that have not ended, the newest first. */
   "session/list": { kind: "read"; request: ListSessionsRequest; response: ListSessionsResponse };
+  /** ListBroadcasts pages what operators said to the caller, newest first, whether or not it still holds. A page may hold less than was asked for, and even nothing, where others were spoken to. */
+  "session/list-broadcasts": { kind: "read"; request: ListBroadcastsRequest; response: ListBroadcastsResponse };
   /** OpenSession signs a new connection in. It is the first frame of a connection that brought no token in its handshake, and must come within five seconds. */
   "session/open": { kind: "session"; request: OpenSessionRequest; response: OpenSessionResponse };
   /** RefreshSession prolongs the session with a newer token of the same subject. */
   "session/refresh": { kind: "session"; request: RefreshSessionRequest; response: RefreshSessionResponse };
-  /** WatchBroadcasts pushes what operators say, each once, also what was missed since the position. */
+  /** WatchActiveBroadcasts pushes what operators want the caller to know now: the broadcasts that are published and neither expired nor retracted. */
+  "session/watch-active-broadcasts": { kind: "STATE"; request: WatchActiveBroadcastsRequest; response: WatchActiveBroadcastsResponse };
+  /** WatchBroadcasts pushes what operators say to the caller, each once when it is published, also what was missed since the position. It tells what was said, not what still holds. */
   "session/watch-broadcasts": { kind: "EVENT"; request: WatchBroadcastsRequest; response: WatchBroadcastsResponse };
 }
 
 /** The methods, and who may call them. */
 export const methods = {
   "cloud-operator/broadcast": { path: "cloud-operator/broadcast", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/broadcast-report": { path: "cloud-operator/broadcast-report", kind: "read", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/grant-credit": { path: "cloud-operator/grant-credit", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/live-broadcasts": { path: "cloud-operator/live-broadcasts", kind: "read", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/reinstate-user": { path: "cloud-operator/reinstate-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/retract-broadcast": { path: "cloud-operator/retract-broadcast", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/sign-out-user": { path: "cloud-operator/sign-out-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/suspend-user": { path: "cloud-operator/suspend-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/transfer-credit": { path: "cloud-operator/transfer-credit", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-provider/list-nodes": { path: "cloud-provider/list-nodes", kind: "read", roles: ["ROLE_CLOUD_PROVIDER"] },
+  "cloud-user/acknowledge-broadcast": { path: "cloud-user/acknowledge-broadcast", kind: "command", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "cloud-user/cancel-deployment": { path: "cloud-user/cancel-deployment", kind: "command", roles: ["ROLE_CLOUD_USER"] },
   "cloud-user/create-deployment": { path: "cloud-user/create-deployment", kind: "command", roles: ["ROLE_CLOUD_USER"] },
   "cloud-user/deployment-detail": { path: "cloud-user/deployment-detail", kind: "read", roles: ["ROLE_CLOUD_USER"] },
@@ -894,8 +1022,10 @@ export const methods = {
   "session/end-all": { path: "session/end-all", kind: "command", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/get": { path: "session/get", kind: "read", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/list": { path: "session/list", kind: "read", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
+  "session/list-broadcasts": { path: "session/list-broadcasts", kind: "read", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/open": { path: "session/open", kind: "session", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/refresh": { path: "session/refresh", kind: "session", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
+  "session/watch-active-broadcasts": { path: "session/watch-active-broadcasts", kind: "STATE", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "session/watch-broadcasts": { path: "session/watch-broadcasts", kind: "EVENT", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
 } as const satisfies { [M in keyof Methods]: { path: M; kind: Methods[M]["kind"]; roles: readonly string[] } };
 

@@ -27,7 +27,9 @@ const (
 type BroadcastState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many broadcasts were sent.
-	Sent          uint64 `protobuf:"varint,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	Sent uint64 `protobuf:"varint,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	// What is shown now or will be, in the order in which it was sent.
+	Live          []*v1.LiveBroadcast `protobuf:"bytes,2,rep,name=live,proto3" json:"live,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -69,6 +71,13 @@ func (x *BroadcastState) GetSent() uint64 {
 	return 0
 }
 
+func (x *BroadcastState) GetLive() []*v1.LiveBroadcast {
+	if x != nil {
+		return x.Live
+	}
+	return nil
+}
+
 // BroadcastEvent is something that operators did.
 type BroadcastEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -79,6 +88,10 @@ type BroadcastEvent struct {
 	// Types that are valid to be assigned to Event:
 	//
 	//	*BroadcastEvent_Sent
+	//	*BroadcastEvent_Scheduled
+	//	*BroadcastEvent_Published
+	//	*BroadcastEvent_Expired
+	//	*BroadcastEvent_Retracted
 	Event         isBroadcastEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -137,16 +150,80 @@ func (x *BroadcastEvent) GetSent() *BroadcastSent {
 	return nil
 }
 
+func (x *BroadcastEvent) GetScheduled() *BroadcastScheduled {
+	if x != nil {
+		if x, ok := x.Event.(*BroadcastEvent_Scheduled); ok {
+			return x.Scheduled
+		}
+	}
+	return nil
+}
+
+func (x *BroadcastEvent) GetPublished() *BroadcastPublished {
+	if x != nil {
+		if x, ok := x.Event.(*BroadcastEvent_Published); ok {
+			return x.Published
+		}
+	}
+	return nil
+}
+
+func (x *BroadcastEvent) GetExpired() *BroadcastExpired {
+	if x != nil {
+		if x, ok := x.Event.(*BroadcastEvent_Expired); ok {
+			return x.Expired
+		}
+	}
+	return nil
+}
+
+func (x *BroadcastEvent) GetRetracted() *BroadcastRetracted {
+	if x != nil {
+		if x, ok := x.Event.(*BroadcastEvent_Retracted); ok {
+			return x.Retracted
+		}
+	}
+	return nil
+}
+
 type isBroadcastEvent_Event interface {
 	isBroadcastEvent_Event()
 }
 
 type BroadcastEvent_Sent struct {
-	// Something was said.
+	// Something was said, before broadcasts had audiences and ends.
 	Sent *BroadcastSent `protobuf:"bytes,2,opt,name=sent,proto3,oneof"`
 }
 
+type BroadcastEvent_Scheduled struct {
+	// Something is to be said.
+	Scheduled *BroadcastScheduled `protobuf:"bytes,3,opt,name=scheduled,proto3,oneof"`
+}
+
+type BroadcastEvent_Published struct {
+	// It is said.
+	Published *BroadcastPublished `protobuf:"bytes,4,opt,name=published,proto3,oneof"`
+}
+
+type BroadcastEvent_Expired struct {
+	// It is over.
+	Expired *BroadcastExpired `protobuf:"bytes,5,opt,name=expired,proto3,oneof"`
+}
+
+type BroadcastEvent_Retracted struct {
+	// An operator took it back.
+	Retracted *BroadcastRetracted `protobuf:"bytes,6,opt,name=retracted,proto3,oneof"`
+}
+
 func (*BroadcastEvent_Sent) isBroadcastEvent_Event() {}
+
+func (*BroadcastEvent_Scheduled) isBroadcastEvent_Event() {}
+
+func (*BroadcastEvent_Published) isBroadcastEvent_Event() {}
+
+func (*BroadcastEvent_Expired) isBroadcastEvent_Event() {}
+
+func (*BroadcastEvent_Retracted) isBroadcastEvent_Event() {}
 
 // BroadcastSent is what was said.
 type BroadcastSent struct {
@@ -221,23 +298,240 @@ func (x *BroadcastSent) GetSentBy() string {
 	return ""
 }
 
+// BroadcastScheduled is what is to be said, perhaps at once.
+type BroadcastScheduled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is to be said, not yet published.
+	Broadcast     *v1.LiveBroadcast `protobuf:"bytes,1,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastScheduled) Reset() {
+	*x = BroadcastScheduled{}
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastScheduled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastScheduled) ProtoMessage() {}
+
+func (x *BroadcastScheduled) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastScheduled.ProtoReflect.Descriptor instead.
+func (*BroadcastScheduled) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_broadcast_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BroadcastScheduled) GetBroadcast() *v1.LiveBroadcast {
+	if x != nil {
+		return x.Broadcast
+	}
+	return nil
+}
+
+// BroadcastPublished says that the time of a broadcast has come.
+type BroadcastPublished struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the broadcast.
+	BroadcastId   string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastPublished) Reset() {
+	*x = BroadcastPublished{}
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastPublished) ProtoMessage() {}
+
+func (x *BroadcastPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastPublished.ProtoReflect.Descriptor instead.
+func (*BroadcastPublished) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_broadcast_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BroadcastPublished) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
+// BroadcastExpired says that a broadcast is over.
+type BroadcastExpired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the broadcast.
+	BroadcastId string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	// It had no end, and made room for another.
+	Displaced     bool `protobuf:"varint,2,opt,name=displaced,proto3" json:"displaced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastExpired) Reset() {
+	*x = BroadcastExpired{}
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastExpired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastExpired) ProtoMessage() {}
+
+func (x *BroadcastExpired) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastExpired.ProtoReflect.Descriptor instead.
+func (*BroadcastExpired) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_broadcast_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BroadcastExpired) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
+func (x *BroadcastExpired) GetDisplaced() bool {
+	if x != nil {
+		return x.Displaced
+	}
+	return false
+}
+
+// BroadcastRetracted says that a broadcast was taken back.
+type BroadcastRetracted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the broadcast.
+	BroadcastId string `protobuf:"bytes,1,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	// Who took it back.
+	RetractedBy   string `protobuf:"bytes,2,opt,name=retracted_by,json=retractedBy,proto3" json:"retracted_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastRetracted) Reset() {
+	*x = BroadcastRetracted{}
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastRetracted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastRetracted) ProtoMessage() {}
+
+func (x *BroadcastRetracted) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_broadcast_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastRetracted.ProtoReflect.Descriptor instead.
+func (*BroadcastRetracted) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_broadcast_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BroadcastRetracted) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
+func (x *BroadcastRetracted) GetRetractedBy() string {
+	if x != nil {
+		return x.RetractedBy
+	}
+	return ""
+}
+
 var File_marketplace_journal_v1_broadcast_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_broadcast_proto_rawDesc = "" +
 	"\n" +
-	"&marketplace/journal/v1/broadcast.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19marketplace/v1/user.proto\"$\n" +
+	"&marketplace/journal/v1/broadcast.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1emarketplace/v1/broadcast.proto\x1a\x19marketplace/v1/user.proto\"W\n" +
 	"\x0eBroadcastState\x12\x12\n" +
-	"\x04sent\x18\x01 \x01(\x04R\x04sent\"\x91\x01\n" +
+	"\x04sent\x18\x01 \x01(\x04R\x04sent\x121\n" +
+	"\x04live\x18\x02 \x03(\v2\x1d.marketplace.v1.LiveBroadcastR\x04live\"\xbb\x03\n" +
 	"\x0eBroadcastEvent\x129\n" +
 	"\n" +
 	"event_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12;\n" +
-	"\x04sent\x18\x02 \x01(\v2%.marketplace.journal.v1.BroadcastSentH\x00R\x04sentB\a\n" +
+	"\x04sent\x18\x02 \x01(\v2%.marketplace.journal.v1.BroadcastSentH\x00R\x04sent\x12J\n" +
+	"\tscheduled\x18\x03 \x01(\v2*.marketplace.journal.v1.BroadcastScheduledH\x00R\tscheduled\x12J\n" +
+	"\tpublished\x18\x04 \x01(\v2*.marketplace.journal.v1.BroadcastPublishedH\x00R\tpublished\x12D\n" +
+	"\aexpired\x18\x05 \x01(\v2(.marketplace.journal.v1.BroadcastExpiredH\x00R\aexpired\x12J\n" +
+	"\tretracted\x18\x06 \x01(\v2*.marketplace.journal.v1.BroadcastRetractedH\x00R\tretractedB\a\n" +
 	"\x05event\"\x95\x01\n" +
 	"\rBroadcastSent\x12!\n" +
 	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x124\n" +
 	"\bseverity\x18\x03 \x01(\x0e2\x18.marketplace.v1.SeverityR\bseverity\x12\x17\n" +
-	"\asent_by\x18\x04 \x01(\tR\x06sentByBVZTgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1;journalv1b\x06proto3"
+	"\asent_by\x18\x04 \x01(\tR\x06sentBy\"Q\n" +
+	"\x12BroadcastScheduled\x12;\n" +
+	"\tbroadcast\x18\x01 \x01(\v2\x1d.marketplace.v1.LiveBroadcastR\tbroadcast\"7\n" +
+	"\x12BroadcastPublished\x12!\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\"S\n" +
+	"\x10BroadcastExpired\x12!\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\x12\x1c\n" +
+	"\tdisplaced\x18\x02 \x01(\bR\tdisplaced\"Z\n" +
+	"\x12BroadcastRetracted\x12!\n" +
+	"\fbroadcast_id\x18\x01 \x01(\tR\vbroadcastId\x12!\n" +
+	"\fretracted_by\x18\x02 \x01(\tR\vretractedByBVZTgithub.com/threefoldtech/cloud-marketplace/messages/marketplace/journal/v1;journalv1b\x06proto3"
 
 var (
 	file_marketplace_journal_v1_broadcast_proto_rawDescOnce sync.Once
@@ -251,23 +545,34 @@ func file_marketplace_journal_v1_broadcast_proto_rawDescGZIP() []byte {
 	return file_marketplace_journal_v1_broadcast_proto_rawDescData
 }
 
-var file_marketplace_journal_v1_broadcast_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_marketplace_journal_v1_broadcast_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_marketplace_journal_v1_broadcast_proto_goTypes = []any{
 	(*BroadcastState)(nil),        // 0: marketplace.journal.v1.BroadcastState
 	(*BroadcastEvent)(nil),        // 1: marketplace.journal.v1.BroadcastEvent
 	(*BroadcastSent)(nil),         // 2: marketplace.journal.v1.BroadcastSent
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
-	(v1.Severity)(0),              // 4: marketplace.v1.Severity
+	(*BroadcastScheduled)(nil),    // 3: marketplace.journal.v1.BroadcastScheduled
+	(*BroadcastPublished)(nil),    // 4: marketplace.journal.v1.BroadcastPublished
+	(*BroadcastExpired)(nil),      // 5: marketplace.journal.v1.BroadcastExpired
+	(*BroadcastRetracted)(nil),    // 6: marketplace.journal.v1.BroadcastRetracted
+	(*v1.LiveBroadcast)(nil),      // 7: marketplace.v1.LiveBroadcast
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(v1.Severity)(0),              // 9: marketplace.v1.Severity
 }
 var file_marketplace_journal_v1_broadcast_proto_depIdxs = []int32{
-	3, // 0: marketplace.journal.v1.BroadcastEvent.event_time:type_name -> google.protobuf.Timestamp
-	2, // 1: marketplace.journal.v1.BroadcastEvent.sent:type_name -> marketplace.journal.v1.BroadcastSent
-	4, // 2: marketplace.journal.v1.BroadcastSent.severity:type_name -> marketplace.v1.Severity
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 0: marketplace.journal.v1.BroadcastState.live:type_name -> marketplace.v1.LiveBroadcast
+	8, // 1: marketplace.journal.v1.BroadcastEvent.event_time:type_name -> google.protobuf.Timestamp
+	2, // 2: marketplace.journal.v1.BroadcastEvent.sent:type_name -> marketplace.journal.v1.BroadcastSent
+	3, // 3: marketplace.journal.v1.BroadcastEvent.scheduled:type_name -> marketplace.journal.v1.BroadcastScheduled
+	4, // 4: marketplace.journal.v1.BroadcastEvent.published:type_name -> marketplace.journal.v1.BroadcastPublished
+	5, // 5: marketplace.journal.v1.BroadcastEvent.expired:type_name -> marketplace.journal.v1.BroadcastExpired
+	6, // 6: marketplace.journal.v1.BroadcastEvent.retracted:type_name -> marketplace.journal.v1.BroadcastRetracted
+	9, // 7: marketplace.journal.v1.BroadcastSent.severity:type_name -> marketplace.v1.Severity
+	7, // 8: marketplace.journal.v1.BroadcastScheduled.broadcast:type_name -> marketplace.v1.LiveBroadcast
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_broadcast_proto_init() }
@@ -277,6 +582,10 @@ func file_marketplace_journal_v1_broadcast_proto_init() {
 	}
 	file_marketplace_journal_v1_broadcast_proto_msgTypes[1].OneofWrappers = []any{
 		(*BroadcastEvent_Sent)(nil),
+		(*BroadcastEvent_Scheduled)(nil),
+		(*BroadcastEvent_Published)(nil),
+		(*BroadcastEvent_Expired)(nil),
+		(*BroadcastEvent_Retracted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -284,7 +593,7 @@ func file_marketplace_journal_v1_broadcast_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_broadcast_proto_rawDesc), len(file_marketplace_journal_v1_broadcast_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

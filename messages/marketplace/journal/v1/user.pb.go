@@ -47,7 +47,9 @@ type UserState struct {
 	// Tokens that were issued before are refused.
 	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
 	// Why an operator keeps the user out, if one does.
-	Suspension    *Suspension `protobuf:"bytes,11,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	Suspension *Suspension `protobuf:"bytes,11,opt,name=suspension,proto3" json:"suspension,omitempty"`
+	// The broadcasts that the user has acknowledged, the newest last, at most 100.
+	Acknowledged  []string `protobuf:"bytes,12,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +157,13 @@ func (x *UserState) GetNotBeforeTime() *timestamppb.Timestamp {
 func (x *UserState) GetSuspension() *Suspension {
 	if x != nil {
 		return x.Suspension
+	}
+	return nil
+}
+
+func (x *UserState) GetAcknowledged() []string {
+	if x != nil {
+		return x.Acknowledged
 	}
 	return nil
 }
@@ -629,6 +638,7 @@ type UserEvent struct {
 	//	*UserEvent_SignedOut
 	//	*UserEvent_Suspended
 	//	*UserEvent_Reinstated
+	//	*UserEvent_BroadcastAcknowledged
 	Event         isUserEvent_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -804,6 +814,15 @@ func (x *UserEvent) GetReinstated() *UserReinstated {
 	return nil
 }
 
+func (x *UserEvent) GetBroadcastAcknowledged() *BroadcastAcknowledged {
+	if x != nil {
+		if x, ok := x.Event.(*UserEvent_BroadcastAcknowledged); ok {
+			return x.BroadcastAcknowledged
+		}
+	}
+	return nil
+}
+
 type isUserEvent_Event interface {
 	isUserEvent_Event()
 }
@@ -878,6 +897,11 @@ type UserEvent_Reinstated struct {
 	Reinstated *UserReinstated `protobuf:"bytes,15,opt,name=reinstated,proto3,oneof"`
 }
 
+type UserEvent_BroadcastAcknowledged struct {
+	// The user has read a broadcast.
+	BroadcastAcknowledged *BroadcastAcknowledged `protobuf:"bytes,16,opt,name=broadcast_acknowledged,json=broadcastAcknowledged,proto3,oneof"`
+}
+
 func (*UserEvent_CreditGranted) isUserEvent_Event() {}
 
 func (*UserEvent_DeploymentSettled) isUserEvent_Event() {}
@@ -905,6 +929,8 @@ func (*UserEvent_SignedOut) isUserEvent_Event() {}
 func (*UserEvent_Suspended) isUserEvent_Event() {}
 
 func (*UserEvent_Reinstated) isUserEvent_Event() {}
+
+func (*UserEvent_BroadcastAcknowledged) isUserEvent_Event() {}
 
 // UserRegistered says that the user has come for the first time.
 type UserRegistered struct {
@@ -1217,6 +1243,61 @@ func (x *UserReinstated) GetReinstatedBy() string {
 	return ""
 }
 
+// BroadcastAcknowledged says that the user has read a broadcast.
+type BroadcastAcknowledged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The broadcast.
+	BroadcastId   string `protobuf:"bytes,2,opt,name=broadcast_id,json=broadcastId,proto3" json:"broadcast_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastAcknowledged) Reset() {
+	*x = BroadcastAcknowledged{}
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastAcknowledged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastAcknowledged) ProtoMessage() {}
+
+func (x *BroadcastAcknowledged) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastAcknowledged.ProtoReflect.Descriptor instead.
+func (*BroadcastAcknowledged) Descriptor() ([]byte, []int) {
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *BroadcastAcknowledged) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *BroadcastAcknowledged) GetBroadcastId() string {
+	if x != nil {
+		return x.BroadcastId
+	}
+	return ""
+}
+
 // CreditGranted says that an operator gave credit.
 type CreditGranted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1236,7 +1317,7 @@ type CreditGranted struct {
 
 func (x *CreditGranted) Reset() {
 	*x = CreditGranted{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1329,7 @@ func (x *CreditGranted) String() string {
 func (*CreditGranted) ProtoMessage() {}
 
 func (x *CreditGranted) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[13]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1342,7 @@ func (x *CreditGranted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreditGranted.ProtoReflect.Descriptor instead.
 func (*CreditGranted) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{13}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreditGranted) GetUserId() string {
@@ -1332,7 +1413,7 @@ type DeploymentSettled struct {
 
 func (x *DeploymentSettled) Reset() {
 	*x = DeploymentSettled{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1425,7 @@ func (x *DeploymentSettled) String() string {
 func (*DeploymentSettled) ProtoMessage() {}
 
 func (x *DeploymentSettled) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[14]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1438,7 @@ func (x *DeploymentSettled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentSettled.ProtoReflect.Descriptor instead.
 func (*DeploymentSettled) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{14}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeploymentSettled) GetUserId() string {
@@ -1459,7 +1540,7 @@ type UsageRow struct {
 
 func (x *UsageRow) Reset() {
 	*x = UsageRow{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1552,7 @@ func (x *UsageRow) String() string {
 func (*UsageRow) ProtoMessage() {}
 
 func (x *UsageRow) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[15]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1565,7 @@ func (x *UsageRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
 func (*UsageRow) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{15}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UsageRow) GetTransactionId() string {
@@ -1521,7 +1602,7 @@ type RunwayTold struct {
 
 func (x *RunwayTold) Reset() {
 	*x = RunwayTold{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[16]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1614,7 @@ func (x *RunwayTold) String() string {
 func (*RunwayTold) ProtoMessage() {}
 
 func (x *RunwayTold) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[16]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1627,7 @@ func (x *RunwayTold) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunwayTold.ProtoReflect.Descriptor instead.
 func (*RunwayTold) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{16}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RunwayTold) GetLevel() v1.RunwayLevel {
@@ -1574,7 +1655,7 @@ type RunwayRecovered struct {
 
 func (x *RunwayRecovered) Reset() {
 	*x = RunwayRecovered{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[17]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1667,7 @@ func (x *RunwayRecovered) String() string {
 func (*RunwayRecovered) ProtoMessage() {}
 
 func (x *RunwayRecovered) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[17]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1680,7 @@ func (x *RunwayRecovered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunwayRecovered.ProtoReflect.Descriptor instead.
 func (*RunwayRecovered) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{17}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunwayRecovered) GetLevel() v1.RunwayLevel {
@@ -1622,7 +1703,7 @@ type SettingsUpdated struct {
 
 func (x *SettingsUpdated) Reset() {
 	*x = SettingsUpdated{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[18]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1715,7 @@ func (x *SettingsUpdated) String() string {
 func (*SettingsUpdated) ProtoMessage() {}
 
 func (x *SettingsUpdated) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[18]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1728,7 @@ func (x *SettingsUpdated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsUpdated.ProtoReflect.Descriptor instead.
 func (*SettingsUpdated) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{18}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SettingsUpdated) GetUserId() string {
@@ -1675,7 +1756,7 @@ type DeploymentsForgotten struct {
 
 func (x *DeploymentsForgotten) Reset() {
 	*x = DeploymentsForgotten{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[19]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1768,7 @@ func (x *DeploymentsForgotten) String() string {
 func (*DeploymentsForgotten) ProtoMessage() {}
 
 func (x *DeploymentsForgotten) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[19]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1781,7 @@ func (x *DeploymentsForgotten) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeploymentsForgotten.ProtoReflect.Descriptor instead.
 func (*DeploymentsForgotten) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{19}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeploymentsForgotten) GetDeploymentIds() []string {
@@ -1725,7 +1806,7 @@ type TransferBegun struct {
 
 func (x *TransferBegun) Reset() {
 	*x = TransferBegun{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[20]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1818,7 @@ func (x *TransferBegun) String() string {
 func (*TransferBegun) ProtoMessage() {}
 
 func (x *TransferBegun) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[20]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1831,7 @@ func (x *TransferBegun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferBegun.ProtoReflect.Descriptor instead.
 func (*TransferBegun) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{20}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TransferBegun) GetToUserId() string {
@@ -1789,7 +1870,7 @@ type TransferEnded struct {
 
 func (x *TransferEnded) Reset() {
 	*x = TransferEnded{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[21]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1882,7 @@ func (x *TransferEnded) String() string {
 func (*TransferEnded) ProtoMessage() {}
 
 func (x *TransferEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[21]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1895,7 @@ func (x *TransferEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferEnded.ProtoReflect.Descriptor instead.
 func (*TransferEnded) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{21}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TransferEnded) GetToUserId() string {
@@ -1855,7 +1936,7 @@ type TransferReceived struct {
 
 func (x *TransferReceived) Reset() {
 	*x = TransferReceived{}
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[22]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1948,7 @@ func (x *TransferReceived) String() string {
 func (*TransferReceived) ProtoMessage() {}
 
 func (x *TransferReceived) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_journal_v1_user_proto_msgTypes[22]
+	mi := &file_marketplace_journal_v1_user_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +1961,7 @@ func (x *TransferReceived) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReceived.ProtoReflect.Descriptor instead.
 func (*TransferReceived) Descriptor() ([]byte, []int) {
-	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{22}
+	return file_marketplace_journal_v1_user_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TransferReceived) GetUserId() string {
@@ -1915,7 +1996,7 @@ var File_marketplace_journal_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\x1a\x19marketplace/v1/user.proto\"\xe1\b\n" +
+	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\x1a\x19marketplace/v1/user.proto\"\x85\t\n" +
 	"\tUserState\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x120\n" +
 	"\x04book\x18\x02 \x01(\v2\x1c.marketplace.journal.v1.BookR\x04book\x12T\n" +
@@ -1932,7 +2013,8 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12B\n" +
 	"\n" +
 	"suspension\x18\v \x01(\v2\".marketplace.journal.v1.SuspensionR\n" +
-	"suspension\x1af\n" +
+	"suspension\x12\"\n" +
+	"\facknowledged\x18\f \x03(\tR\facknowledged\x1af\n" +
 	"\x10DeploymentsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12<\n" +
 	"\x05value\x18\x02 \x01(\v2&.marketplace.journal.v1.UserDeploymentR\x05value:\x028\x01\x1af\n" +
@@ -1980,7 +2062,8 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\x06wanted\x18\t \x01(\x03R\x06wanted\x12;\n" +
 	"\vcreate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xcb\t\n" +
+	"createTime\"\xb3\n" +
+	"\n" +
 	"\tUserEvent\x129\n" +
 	"\n" +
 	"event_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12N\n" +
@@ -2004,7 +2087,8 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\tsuspended\x18\x0e \x01(\v2%.marketplace.journal.v1.UserSuspendedH\x00R\tsuspended\x12H\n" +
 	"\n" +
 	"reinstated\x18\x0f \x01(\v2&.marketplace.journal.v1.UserReinstatedH\x00R\n" +
-	"reinstatedB\a\n" +
+	"reinstated\x12f\n" +
+	"\x16broadcast_acknowledged\x18\x10 \x01(\v2-.marketplace.journal.v1.BroadcastAcknowledgedH\x00R\x15broadcastAcknowledgedB\a\n" +
 	"\x05event\")\n" +
 	"\x0eUserRegistered\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xf6\x01\n" +
@@ -2026,7 +2110,10 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"suspension\"I\n" +
 	"\x0eUserReinstated\x12\x12\n" +
 	"\x04note\x18\x01 \x01(\tR\x04note\x12#\n" +
-	"\rreinstated_by\x18\x02 \x01(\tR\freinstatedBy\"\x9a\x01\n" +
+	"\rreinstated_by\x18\x02 \x01(\tR\freinstatedBy\"S\n" +
+	"\x15BroadcastAcknowledged\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12!\n" +
+	"\fbroadcast_id\x18\x02 \x01(\tR\vbroadcastId\"\x9a\x01\n" +
 	"\rCreditGranted\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12%\n" +
 	"\x0etransaction_id\x18\x02 \x01(\tR\rtransactionId\x12\x16\n" +
@@ -2092,7 +2179,7 @@ func file_marketplace_journal_v1_user_proto_rawDescGZIP() []byte {
 	return file_marketplace_journal_v1_user_proto_rawDescData
 }
 
-var file_marketplace_journal_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_marketplace_journal_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_marketplace_journal_v1_user_proto_goTypes = []any{
 	(*UserState)(nil),             // 0: marketplace.journal.v1.UserState
 	(*UserSession)(nil),           // 1: marketplace.journal.v1.UserSession
@@ -2107,81 +2194,83 @@ var file_marketplace_journal_v1_user_proto_goTypes = []any{
 	(*UserSignedOut)(nil),         // 10: marketplace.journal.v1.UserSignedOut
 	(*UserSuspended)(nil),         // 11: marketplace.journal.v1.UserSuspended
 	(*UserReinstated)(nil),        // 12: marketplace.journal.v1.UserReinstated
-	(*CreditGranted)(nil),         // 13: marketplace.journal.v1.CreditGranted
-	(*DeploymentSettled)(nil),     // 14: marketplace.journal.v1.DeploymentSettled
-	(*UsageRow)(nil),              // 15: marketplace.journal.v1.UsageRow
-	(*RunwayTold)(nil),            // 16: marketplace.journal.v1.RunwayTold
-	(*RunwayRecovered)(nil),       // 17: marketplace.journal.v1.RunwayRecovered
-	(*SettingsUpdated)(nil),       // 18: marketplace.journal.v1.SettingsUpdated
-	(*DeploymentsForgotten)(nil),  // 19: marketplace.journal.v1.DeploymentsForgotten
-	(*TransferBegun)(nil),         // 20: marketplace.journal.v1.TransferBegun
-	(*TransferEnded)(nil),         // 21: marketplace.journal.v1.TransferEnded
-	(*TransferReceived)(nil),      // 22: marketplace.journal.v1.TransferReceived
-	nil,                           // 23: marketplace.journal.v1.UserState.DeploymentsEntry
-	nil,                           // 24: marketplace.journal.v1.UserState.OutgoingEntry
-	nil,                           // 25: marketplace.journal.v1.UserState.IncomingEntry
-	nil,                           // 26: marketplace.journal.v1.UserState.SessionsEntry
-	(*Book)(nil),                  // 27: marketplace.journal.v1.Book
-	(*v1.Settings)(nil),           // 28: marketplace.v1.Settings
-	(v1.RunwayLevel)(0),           // 29: marketplace.v1.RunwayLevel
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*v1.SessionSummary)(nil),     // 31: marketplace.v1.SessionSummary
-	(v1.DeploymentState)(0),       // 32: marketplace.v1.DeploymentState
+	(*BroadcastAcknowledged)(nil), // 13: marketplace.journal.v1.BroadcastAcknowledged
+	(*CreditGranted)(nil),         // 14: marketplace.journal.v1.CreditGranted
+	(*DeploymentSettled)(nil),     // 15: marketplace.journal.v1.DeploymentSettled
+	(*UsageRow)(nil),              // 16: marketplace.journal.v1.UsageRow
+	(*RunwayTold)(nil),            // 17: marketplace.journal.v1.RunwayTold
+	(*RunwayRecovered)(nil),       // 18: marketplace.journal.v1.RunwayRecovered
+	(*SettingsUpdated)(nil),       // 19: marketplace.journal.v1.SettingsUpdated
+	(*DeploymentsForgotten)(nil),  // 20: marketplace.journal.v1.DeploymentsForgotten
+	(*TransferBegun)(nil),         // 21: marketplace.journal.v1.TransferBegun
+	(*TransferEnded)(nil),         // 22: marketplace.journal.v1.TransferEnded
+	(*TransferReceived)(nil),      // 23: marketplace.journal.v1.TransferReceived
+	nil,                           // 24: marketplace.journal.v1.UserState.DeploymentsEntry
+	nil,                           // 25: marketplace.journal.v1.UserState.OutgoingEntry
+	nil,                           // 26: marketplace.journal.v1.UserState.IncomingEntry
+	nil,                           // 27: marketplace.journal.v1.UserState.SessionsEntry
+	(*Book)(nil),                  // 28: marketplace.journal.v1.Book
+	(*v1.Settings)(nil),           // 29: marketplace.v1.Settings
+	(v1.RunwayLevel)(0),           // 30: marketplace.v1.RunwayLevel
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*v1.SessionSummary)(nil),     // 32: marketplace.v1.SessionSummary
+	(v1.DeploymentState)(0),       // 33: marketplace.v1.DeploymentState
 }
 var file_marketplace_journal_v1_user_proto_depIdxs = []int32{
-	27, // 0: marketplace.journal.v1.UserState.book:type_name -> marketplace.journal.v1.Book
-	23, // 1: marketplace.journal.v1.UserState.deployments:type_name -> marketplace.journal.v1.UserState.DeploymentsEntry
-	28, // 2: marketplace.journal.v1.UserState.settings:type_name -> marketplace.v1.Settings
-	29, // 3: marketplace.journal.v1.UserState.told_level:type_name -> marketplace.v1.RunwayLevel
-	30, // 4: marketplace.journal.v1.UserState.as_of_time:type_name -> google.protobuf.Timestamp
-	24, // 5: marketplace.journal.v1.UserState.outgoing:type_name -> marketplace.journal.v1.UserState.OutgoingEntry
-	25, // 6: marketplace.journal.v1.UserState.incoming:type_name -> marketplace.journal.v1.UserState.IncomingEntry
-	26, // 7: marketplace.journal.v1.UserState.sessions:type_name -> marketplace.journal.v1.UserState.SessionsEntry
-	30, // 8: marketplace.journal.v1.UserState.not_before_time:type_name -> google.protobuf.Timestamp
+	28, // 0: marketplace.journal.v1.UserState.book:type_name -> marketplace.journal.v1.Book
+	24, // 1: marketplace.journal.v1.UserState.deployments:type_name -> marketplace.journal.v1.UserState.DeploymentsEntry
+	29, // 2: marketplace.journal.v1.UserState.settings:type_name -> marketplace.v1.Settings
+	30, // 3: marketplace.journal.v1.UserState.told_level:type_name -> marketplace.v1.RunwayLevel
+	31, // 4: marketplace.journal.v1.UserState.as_of_time:type_name -> google.protobuf.Timestamp
+	25, // 5: marketplace.journal.v1.UserState.outgoing:type_name -> marketplace.journal.v1.UserState.OutgoingEntry
+	26, // 6: marketplace.journal.v1.UserState.incoming:type_name -> marketplace.journal.v1.UserState.IncomingEntry
+	27, // 7: marketplace.journal.v1.UserState.sessions:type_name -> marketplace.journal.v1.UserState.SessionsEntry
+	31, // 8: marketplace.journal.v1.UserState.not_before_time:type_name -> google.protobuf.Timestamp
 	2,  // 9: marketplace.journal.v1.UserState.suspension:type_name -> marketplace.journal.v1.Suspension
-	31, // 10: marketplace.journal.v1.UserSession.session:type_name -> marketplace.v1.SessionSummary
-	30, // 11: marketplace.journal.v1.UserSession.end_time:type_name -> google.protobuf.Timestamp
+	32, // 10: marketplace.journal.v1.UserSession.session:type_name -> marketplace.v1.SessionSummary
+	31, // 11: marketplace.journal.v1.UserSession.end_time:type_name -> google.protobuf.Timestamp
 	4,  // 12: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
-	32, // 13: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
-	30, // 14: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
-	30, // 15: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
-	30, // 16: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
-	13, // 17: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
-	14, // 18: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
-	16, // 19: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
-	17, // 20: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
-	18, // 21: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
-	19, // 22: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
-	20, // 23: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
-	21, // 24: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
-	22, // 25: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
+	33, // 13: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
+	31, // 14: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
+	31, // 15: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
+	31, // 16: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
+	14, // 17: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
+	15, // 18: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
+	17, // 19: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
+	18, // 20: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
+	19, // 21: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
+	20, // 22: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
+	21, // 23: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
+	22, // 24: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
+	23, // 25: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
 	8,  // 26: marketplace.journal.v1.UserEvent.registered:type_name -> marketplace.journal.v1.UserRegistered
 	9,  // 27: marketplace.journal.v1.UserEvent.session_registered:type_name -> marketplace.journal.v1.SessionRegistered
 	10, // 28: marketplace.journal.v1.UserEvent.signed_out:type_name -> marketplace.journal.v1.UserSignedOut
 	11, // 29: marketplace.journal.v1.UserEvent.suspended:type_name -> marketplace.journal.v1.UserSuspended
 	12, // 30: marketplace.journal.v1.UserEvent.reinstated:type_name -> marketplace.journal.v1.UserReinstated
-	31, // 31: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
-	30, // 32: marketplace.journal.v1.SessionRegistered.end_time:type_name -> google.protobuf.Timestamp
-	30, // 33: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
-	2,  // 34: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
-	32, // 35: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
-	30, // 36: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
-	15, // 37: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
-	29, // 38: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
-	29, // 39: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
-	28, // 40: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
-	4,  // 41: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 42: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 43: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
-	6,  // 44: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
-	3,  // 45: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
-	5,  // 46: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
-	1,  // 47: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
-	48, // [48:48] is the sub-list for method output_type
-	48, // [48:48] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	13, // 31: marketplace.journal.v1.UserEvent.broadcast_acknowledged:type_name -> marketplace.journal.v1.BroadcastAcknowledged
+	32, // 32: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
+	31, // 33: marketplace.journal.v1.SessionRegistered.end_time:type_name -> google.protobuf.Timestamp
+	31, // 34: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
+	2,  // 35: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
+	33, // 36: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
+	31, // 37: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
+	16, // 38: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
+	30, // 39: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
+	30, // 40: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
+	29, // 41: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
+	4,  // 42: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 43: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 44: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
+	6,  // 45: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
+	3,  // 46: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
+	5,  // 47: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
+	1,  // 48: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
+	49, // [49:49] is the sub-list for method output_type
+	49, // [49:49] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_user_proto_init() }
@@ -2205,6 +2294,7 @@ func file_marketplace_journal_v1_user_proto_init() {
 		(*UserEvent_SignedOut)(nil),
 		(*UserEvent_Suspended)(nil),
 		(*UserEvent_Reinstated)(nil),
+		(*UserEvent_BroadcastAcknowledged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2212,7 +2302,7 @@ func file_marketplace_journal_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_journal_v1_user_proto_rawDesc), len(file_marketplace_journal_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

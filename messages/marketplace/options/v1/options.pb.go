@@ -10,6 +10,7 @@
 package optionsv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	code "google.golang.org/genproto/googleapis/rpc/code"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -136,6 +137,73 @@ func (Stream) EnumDescriptor() ([]byte, []int) {
 	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{1}
 }
 
+// Audience is whom something is for: whoever fulfils every condition that is given. Without any it is for everyone.
+//
+// Where a list of a response has items with a field of this type, the gateway sends each caller the items that are for the caller, and
+// never the audience itself. The first field of such an item names it. Methods for operators alone show everything.
+type Audience struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who is one of these.
+	Roles []Role `protobuf:"varint,1,rep,packed,name=roles,proto3,enum=marketplace.options.v1.Role" json:"roles,omitempty"`
+	// Who has chosen one of these regions in the settings, however it is capitalized.
+	Regions []string `protobuf:"bytes,2,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Who is one of these, as the issuer of the tokens calls them.
+	UserIds       []string `protobuf:"bytes,3,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audience) Reset() {
+	*x = Audience{}
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audience) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audience) ProtoMessage() {}
+
+func (x *Audience) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audience.ProtoReflect.Descriptor instead.
+func (*Audience) Descriptor() ([]byte, []int) {
+	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Audience) GetRoles() []Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *Audience) GetRegions() []string {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *Audience) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
 // ServiceRule holds for every method of a service.
 type ServiceRule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -155,7 +223,7 @@ type ServiceRule struct {
 
 func (x *ServiceRule) Reset() {
 	*x = ServiceRule{}
-	mi := &file_marketplace_options_v1_options_proto_msgTypes[0]
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -167,7 +235,7 @@ func (x *ServiceRule) String() string {
 func (*ServiceRule) ProtoMessage() {}
 
 func (x *ServiceRule) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_options_v1_options_proto_msgTypes[0]
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -180,7 +248,7 @@ func (x *ServiceRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceRule.ProtoReflect.Descriptor instead.
 func (*ServiceRule) Descriptor() ([]byte, []int) {
-	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{0}
+	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ServiceRule) GetPath() string {
@@ -250,7 +318,7 @@ type MethodRule struct {
 
 func (x *MethodRule) Reset() {
 	*x = MethodRule{}
-	mi := &file_marketplace_options_v1_options_proto_msgTypes[1]
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -262,7 +330,7 @@ func (x *MethodRule) String() string {
 func (*MethodRule) ProtoMessage() {}
 
 func (x *MethodRule) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_options_v1_options_proto_msgTypes[1]
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -275,7 +343,7 @@ func (x *MethodRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MethodRule.ProtoReflect.Descriptor instead.
 func (*MethodRule) Descriptor() ([]byte, []int) {
-	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{1}
+	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *MethodRule) GetName() string {
@@ -417,7 +485,7 @@ type ReasonRule struct {
 
 func (x *ReasonRule) Reset() {
 	*x = ReasonRule{}
-	mi := &file_marketplace_options_v1_options_proto_msgTypes[2]
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +497,7 @@ func (x *ReasonRule) String() string {
 func (*ReasonRule) ProtoMessage() {}
 
 func (x *ReasonRule) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_options_v1_options_proto_msgTypes[2]
+	mi := &file_marketplace_options_v1_options_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +510,7 @@ func (x *ReasonRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasonRule.ProtoReflect.Descriptor instead.
 func (*ReasonRule) Descriptor() ([]byte, []int) {
-	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{2}
+	return file_marketplace_options_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReasonRule) GetCode() code.Code {
@@ -537,7 +605,12 @@ var File_marketplace_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_marketplace_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"$marketplace/options/v1/options.proto\x12\x16marketplace.options.v1\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto\"\xa1\x01\n" +
+	"$marketplace/options/v1/options.proto\x12\x16marketplace.options.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/descriptor.proto\x1a\x15google/rpc/code.proto\"\xad\x01\n" +
+	"\bAudience\x12G\n" +
+	"\x05roles\x18\x01 \x03(\x0e2\x1c.marketplace.options.v1.RoleB\x13\xbaH\x10\x92\x01\r\x10\x03\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x05roles\x12*\n" +
+	"\aregions\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x14\"\x06r\x04\x10\x01\x18@R\aregions\x12,\n" +
+	"\buser_ids\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10d\"\ar\x05\x10\x01\x18\x80\x01R\auserIds\"\xa1\x01\n" +
 	"\vServiceRule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x122\n" +
 	"\x05roles\x18\x02 \x03(\x0e2\x1c.marketplace.options.v1.RoleR\x05roles\x12\x14\n" +
@@ -592,36 +665,38 @@ func file_marketplace_options_v1_options_proto_rawDescGZIP() []byte {
 }
 
 var file_marketplace_options_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_marketplace_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_marketplace_options_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_marketplace_options_v1_options_proto_goTypes = []any{
 	(Role)(0),                             // 0: marketplace.options.v1.Role
 	(Stream)(0),                           // 1: marketplace.options.v1.Stream
-	(*ServiceRule)(nil),                   // 2: marketplace.options.v1.ServiceRule
-	(*MethodRule)(nil),                    // 3: marketplace.options.v1.MethodRule
-	(*ReasonRule)(nil),                    // 4: marketplace.options.v1.ReasonRule
-	(code.Code)(0),                        // 5: google.rpc.Code
-	(*descriptorpb.EnumValueOptions)(nil), // 6: google.protobuf.EnumValueOptions
-	(*descriptorpb.ServiceOptions)(nil),   // 7: google.protobuf.ServiceOptions
-	(*descriptorpb.MethodOptions)(nil),    // 8: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),     // 9: google.protobuf.FieldOptions
+	(*Audience)(nil),                      // 2: marketplace.options.v1.Audience
+	(*ServiceRule)(nil),                   // 3: marketplace.options.v1.ServiceRule
+	(*MethodRule)(nil),                    // 4: marketplace.options.v1.MethodRule
+	(*ReasonRule)(nil),                    // 5: marketplace.options.v1.ReasonRule
+	(code.Code)(0),                        // 6: google.rpc.Code
+	(*descriptorpb.EnumValueOptions)(nil), // 7: google.protobuf.EnumValueOptions
+	(*descriptorpb.ServiceOptions)(nil),   // 8: google.protobuf.ServiceOptions
+	(*descriptorpb.MethodOptions)(nil),    // 9: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),     // 10: google.protobuf.FieldOptions
 }
 var file_marketplace_options_v1_options_proto_depIdxs = []int32{
-	0,  // 0: marketplace.options.v1.ServiceRule.roles:type_name -> marketplace.options.v1.Role
-	0,  // 1: marketplace.options.v1.MethodRule.roles:type_name -> marketplace.options.v1.Role
-	1,  // 2: marketplace.options.v1.MethodRule.stream:type_name -> marketplace.options.v1.Stream
-	5,  // 3: marketplace.options.v1.ReasonRule.code:type_name -> google.rpc.Code
-	6,  // 4: marketplace.options.v1.reason:extendee -> google.protobuf.EnumValueOptions
-	7,  // 5: marketplace.options.v1.service:extendee -> google.protobuf.ServiceOptions
-	8,  // 6: marketplace.options.v1.method:extendee -> google.protobuf.MethodOptions
-	9,  // 7: marketplace.options.v1.sealed:extendee -> google.protobuf.FieldOptions
-	4,  // 8: marketplace.options.v1.reason:type_name -> marketplace.options.v1.ReasonRule
-	2,  // 9: marketplace.options.v1.service:type_name -> marketplace.options.v1.ServiceRule
-	3,  // 10: marketplace.options.v1.method:type_name -> marketplace.options.v1.MethodRule
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	8,  // [8:11] is the sub-list for extension type_name
-	4,  // [4:8] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	0,  // 0: marketplace.options.v1.Audience.roles:type_name -> marketplace.options.v1.Role
+	0,  // 1: marketplace.options.v1.ServiceRule.roles:type_name -> marketplace.options.v1.Role
+	0,  // 2: marketplace.options.v1.MethodRule.roles:type_name -> marketplace.options.v1.Role
+	1,  // 3: marketplace.options.v1.MethodRule.stream:type_name -> marketplace.options.v1.Stream
+	6,  // 4: marketplace.options.v1.ReasonRule.code:type_name -> google.rpc.Code
+	7,  // 5: marketplace.options.v1.reason:extendee -> google.protobuf.EnumValueOptions
+	8,  // 6: marketplace.options.v1.service:extendee -> google.protobuf.ServiceOptions
+	9,  // 7: marketplace.options.v1.method:extendee -> google.protobuf.MethodOptions
+	10, // 8: marketplace.options.v1.sealed:extendee -> google.protobuf.FieldOptions
+	5,  // 9: marketplace.options.v1.reason:type_name -> marketplace.options.v1.ReasonRule
+	3,  // 10: marketplace.options.v1.service:type_name -> marketplace.options.v1.ServiceRule
+	4,  // 11: marketplace.options.v1.method:type_name -> marketplace.options.v1.MethodRule
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	9,  // [9:12] is the sub-list for extension type_name
+	5,  // [5:9] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_options_v1_options_proto_init() }
@@ -629,7 +704,7 @@ func file_marketplace_options_v1_options_proto_init() {
 	if File_marketplace_options_v1_options_proto != nil {
 		return
 	}
-	file_marketplace_options_v1_options_proto_msgTypes[1].OneofWrappers = []any{
+	file_marketplace_options_v1_options_proto_msgTypes[2].OneofWrappers = []any{
 		(*MethodRule_Caller)(nil),
 		(*MethodRule_Field)(nil),
 		(*MethodRule_New)(nil),
@@ -641,7 +716,7 @@ func file_marketplace_options_v1_options_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_options_v1_options_proto_rawDesc), len(file_marketplace_options_v1_options_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 4,
 			NumServices:   0,
 		},

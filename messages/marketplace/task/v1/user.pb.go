@@ -80,7 +80,9 @@ type GetAccessResponse struct {
 	// Whether the user is kept out.
 	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	// Why.
-	Note          string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
+	// The region that the user has chosen; empty: none.
+	Region        string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,6 +141,13 @@ func (x *GetAccessResponse) GetSuspended() bool {
 func (x *GetAccessResponse) GetNote() string {
 	if x != nil {
 		return x.Note
+	}
+	return ""
+}
+
+func (x *GetAccessResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -409,6 +418,61 @@ func (x *AccessChanged) GetSessionId() string {
 	return ""
 }
 
+// BroadcastsAcknowledged is published when a user has acknowledged a broadcast: all that the user remembers, so that hearing it twice is hearing it once.
+type BroadcastsAcknowledged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user.
+	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The broadcasts, the newest last.
+	BroadcastIds  []string `protobuf:"bytes,2,rep,name=broadcast_ids,json=broadcastIds,proto3" json:"broadcast_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BroadcastsAcknowledged) Reset() {
+	*x = BroadcastsAcknowledged{}
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BroadcastsAcknowledged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BroadcastsAcknowledged) ProtoMessage() {}
+
+func (x *BroadcastsAcknowledged) ProtoReflect() protoreflect.Message {
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BroadcastsAcknowledged.ProtoReflect.Descriptor instead.
+func (*BroadcastsAcknowledged) Descriptor() ([]byte, []int) {
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BroadcastsAcknowledged) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *BroadcastsAcknowledged) GetBroadcastIds() []string {
+	if x != nil {
+		return x.BroadcastIds
+	}
+	return nil
+}
+
 // SettleDeploymentRequest states absolutes: hearing it twice is hearing it once, and an older statement changes nothing after a newer one.
 type SettleDeploymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -438,7 +502,7 @@ type SettleDeploymentRequest struct {
 
 func (x *SettleDeploymentRequest) Reset() {
 	*x = SettleDeploymentRequest{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[7]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +514,7 @@ func (x *SettleDeploymentRequest) String() string {
 func (*SettleDeploymentRequest) ProtoMessage() {}
 
 func (x *SettleDeploymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[7]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +527,7 @@ func (x *SettleDeploymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeploymentRequest.ProtoReflect.Descriptor instead.
 func (*SettleDeploymentRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{7}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SettleDeploymentRequest) GetUserId() string {
@@ -549,7 +613,7 @@ type SettleDeploymentResponse struct {
 
 func (x *SettleDeploymentResponse) Reset() {
 	*x = SettleDeploymentResponse{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[8]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +625,7 @@ func (x *SettleDeploymentResponse) String() string {
 func (*SettleDeploymentResponse) ProtoMessage() {}
 
 func (x *SettleDeploymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[8]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +638,7 @@ func (x *SettleDeploymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleDeploymentResponse.ProtoReflect.Descriptor instead.
 func (*SettleDeploymentResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{8}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SettleDeploymentResponse) GetCovered() bool {
@@ -612,7 +676,7 @@ type ReceiveCreditRequest struct {
 
 func (x *ReceiveCreditRequest) Reset() {
 	*x = ReceiveCreditRequest{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[9]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +688,7 @@ func (x *ReceiveCreditRequest) String() string {
 func (*ReceiveCreditRequest) ProtoMessage() {}
 
 func (x *ReceiveCreditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[9]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +701,7 @@ func (x *ReceiveCreditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveCreditRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveCreditRequest) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{9}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReceiveCreditRequest) GetUserId() string {
@@ -693,7 +757,7 @@ type ReceiveCreditResponse struct {
 
 func (x *ReceiveCreditResponse) Reset() {
 	*x = ReceiveCreditResponse{}
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[10]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +769,7 @@ func (x *ReceiveCreditResponse) String() string {
 func (*ReceiveCreditResponse) ProtoMessage() {}
 
 func (x *ReceiveCreditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_marketplace_task_v1_user_proto_msgTypes[10]
+	mi := &file_marketplace_task_v1_user_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +782,7 @@ func (x *ReceiveCreditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveCreditResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveCreditResponse) Descriptor() ([]byte, []int) {
-	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{10}
+	return file_marketplace_task_v1_user_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReceiveCreditResponse) GetBooked() bool {
@@ -734,12 +798,13 @@ const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"\x1emarketplace/task/v1/user.proto\x12\x13marketplace.task.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\"+\n" +
 	"\x10GetAccessRequest\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x9f\x01\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xb7\x01\n" +
 	"\x11GetAccessResponse\x12\x14\n" +
 	"\x05known\x18\x01 \x01(\bR\x05known\x12B\n" +
 	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\x1c\n" +
 	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12\x12\n" +
-	"\x04note\x18\x04 \x01(\tR\x04note\".\n" +
+	"\x04note\x18\x04 \x01(\tR\x04note\x12\x16\n" +
+	"\x06region\x18\x05 \x01(\tR\x06region\".\n" +
 	"\x13RegisterUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x16\n" +
 	"\x14RegisterUserResponse\"\x9f\x01\n" +
@@ -754,7 +819,10 @@ const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\x1c\n" +
 	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x04 \x01(\tR\tsessionId\"\xf4\x02\n" +
+	"session_id\x18\x04 \x01(\tR\tsessionId\"V\n" +
+	"\x16BroadcastsAcknowledged\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12#\n" +
+	"\rbroadcast_ids\x18\x02 \x03(\tR\fbroadcastIds\"\xf4\x02\n" +
 	"\x17SettleDeploymentRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12#\n" +
 	"\rdeployment_id\x18\x02 \x01(\tR\fdeploymentId\x12\x1c\n" +
@@ -800,7 +868,7 @@ func file_marketplace_task_v1_user_proto_rawDescGZIP() []byte {
 	return file_marketplace_task_v1_user_proto_rawDescData
 }
 
-var file_marketplace_task_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_marketplace_task_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_marketplace_task_v1_user_proto_goTypes = []any{
 	(*GetAccessRequest)(nil),         // 0: marketplace.task.v1.GetAccessRequest
 	(*GetAccessResponse)(nil),        // 1: marketplace.task.v1.GetAccessResponse
@@ -809,30 +877,31 @@ var file_marketplace_task_v1_user_proto_goTypes = []any{
 	(*RegisterSessionRequest)(nil),   // 4: marketplace.task.v1.RegisterSessionRequest
 	(*RegisterSessionResponse)(nil),  // 5: marketplace.task.v1.RegisterSessionResponse
 	(*AccessChanged)(nil),            // 6: marketplace.task.v1.AccessChanged
-	(*SettleDeploymentRequest)(nil),  // 7: marketplace.task.v1.SettleDeploymentRequest
-	(*SettleDeploymentResponse)(nil), // 8: marketplace.task.v1.SettleDeploymentResponse
-	(*ReceiveCreditRequest)(nil),     // 9: marketplace.task.v1.ReceiveCreditRequest
-	(*ReceiveCreditResponse)(nil),    // 10: marketplace.task.v1.ReceiveCreditResponse
-	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
-	(*v1.SessionSummary)(nil),        // 12: marketplace.v1.SessionSummary
-	(v1.DeploymentState)(0),          // 13: marketplace.v1.DeploymentState
+	(*BroadcastsAcknowledged)(nil),   // 7: marketplace.task.v1.BroadcastsAcknowledged
+	(*SettleDeploymentRequest)(nil),  // 8: marketplace.task.v1.SettleDeploymentRequest
+	(*SettleDeploymentResponse)(nil), // 9: marketplace.task.v1.SettleDeploymentResponse
+	(*ReceiveCreditRequest)(nil),     // 10: marketplace.task.v1.ReceiveCreditRequest
+	(*ReceiveCreditResponse)(nil),    // 11: marketplace.task.v1.ReceiveCreditResponse
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
+	(*v1.SessionSummary)(nil),        // 13: marketplace.v1.SessionSummary
+	(v1.DeploymentState)(0),          // 14: marketplace.v1.DeploymentState
 }
 var file_marketplace_task_v1_user_proto_depIdxs = []int32{
-	11, // 0: marketplace.task.v1.GetAccessResponse.not_before_time:type_name -> google.protobuf.Timestamp
-	12, // 1: marketplace.task.v1.RegisterSessionRequest.session:type_name -> marketplace.v1.SessionSummary
-	11, // 2: marketplace.task.v1.AccessChanged.not_before_time:type_name -> google.protobuf.Timestamp
-	13, // 3: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
-	11, // 4: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
-	7,  // 5: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
+	12, // 0: marketplace.task.v1.GetAccessResponse.not_before_time:type_name -> google.protobuf.Timestamp
+	13, // 1: marketplace.task.v1.RegisterSessionRequest.session:type_name -> marketplace.v1.SessionSummary
+	12, // 2: marketplace.task.v1.AccessChanged.not_before_time:type_name -> google.protobuf.Timestamp
+	14, // 3: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
+	12, // 4: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
+	8,  // 5: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
 	0,  // 6: marketplace.task.v1.UserTaskService.GetAccess:input_type -> marketplace.task.v1.GetAccessRequest
 	2,  // 7: marketplace.task.v1.UserTaskService.RegisterUser:input_type -> marketplace.task.v1.RegisterUserRequest
 	4,  // 8: marketplace.task.v1.UserTaskService.RegisterSession:input_type -> marketplace.task.v1.RegisterSessionRequest
-	9,  // 9: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
-	8,  // 10: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
+	10, // 9: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
+	9,  // 10: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
 	1,  // 11: marketplace.task.v1.UserTaskService.GetAccess:output_type -> marketplace.task.v1.GetAccessResponse
 	3,  // 12: marketplace.task.v1.UserTaskService.RegisterUser:output_type -> marketplace.task.v1.RegisterUserResponse
 	5,  // 13: marketplace.task.v1.UserTaskService.RegisterSession:output_type -> marketplace.task.v1.RegisterSessionResponse
-	10, // 14: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
+	11, // 14: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
 	10, // [10:15] is the sub-list for method output_type
 	5,  // [5:10] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
@@ -851,7 +920,7 @@ func file_marketplace_task_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_marketplace_task_v1_user_proto_rawDesc), len(file_marketplace_task_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

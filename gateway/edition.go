@@ -1,0 +1,188 @@
+package gateway
+
+import (
+	"log/slog"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/threefoldtech/cloud-marketplace/messages"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+)
+
+// step is one thing to do in order: write to all, let one in or go, or run something.
+type step struct {
+	frames      []byte
+	parts       []*part   // pushes that not everyone hears in full, behind the frames
+	said        time.Time // when the first of the pushes came
+	join, leave *Session
+	run         func()
+	over        bool
+}
+
+// plain says whether a step is nothing but pushes.
+func (s *step) plain() bool { return s.join == nil && s.leave == nil && s.run == nil && !s.over }
+
+// waits is how many bytes a step will have to write, about.
+func (s *step) waits() int {
+	n := len(s.frames)
+	for _, p := range s.parts {
+		n += p.size
+	}
+	return n
+}
+
+// part is a push that not everyone hears in full. It is encoded where it leaves.
+type part struct {
+	previous, at position
+	said         *addressed
+	size         int // encoded, about
+}
+
+// pushSize is what a push has besides what it says, about.
+const pushSize = 200
+
+// add adds a push to a step: as a frame, if it is the same for everyone.
+func (t *topic) add(s *step, previous, at position, payload []byte) {
+	body := t.method.Response()
+	if err := proto.Unmarshal(payload, body); err != nil {
+		t.hub.gateway.log.Error("push not decoded", slog.String("method", t.method.Path), slog.Any("error", err))
+		return
+	}
+	if len(t.addressed) == 0 {
+		s.frames = t.appendPush(s.frames, previous, at, body)
+		return
+	}
+	s.parts = append(s.parts, &part{previous, at, address(t.addressed, body), pushSize + len(payload)})
+}
+
+// appendPush appends the frame of a push. It names the topic, not the request
+// that subscribed to it, so it is the same bytes for all who see the same.
+func (t *topic) appendPush(to []byte, previous, at position, body proto.Message) []byte {
+	b := make([]byte, 0, 512)
+	b = append(append(append(b, `{"jsonrpc":"2.0","method":"`...), t.method.Path...), `","params":{"subscription":`...)
+	b = append(append(b, t.quoted...), `,"position":"`...)
+	b = append(append(b, at.String()...), `","previous":"`...)
+	b = append(append(b, previous.String()...), `","result":`...)
+	b, err := messages.AppendJSON(b, body)
+	if err != nil {
+		t.hub.gateway.log.Error("push not encoded", slog.String("method", t.method.Path), slog.Any("error", err))
+		return to
+	}
+	return appendFrame(to, append(b, `}}`...))
+}
+
+// edition is what a step says to all who see the same of it.
+type edition struct {
+	frames []byte
+	events []byte // the same for those who hear by HTTP; nil until one does
+	seen   []byte // which items of the parts it has, as appendSeen says
+	heard  uint64 // by how many
+}
+
+// write says a step to all who hear the topic. What everyone hears in full is one
+// edition; else each is made when somebody sees it first.
+func (t *topic) write(s *step) {
+	var view *topic
+	if t.method.Stream == optionsv1.Stream_STREAM_STATE && !s.over {
+		view = t
+	}
+	if len(s.parts) == 0 {
+		all := &edition{frames: s.frames}
+		for _, o := range t.subscribers {
+			t.hand(o, all, view)
+		}
+		return
+	}
+	editions := map[string]*edition{}
+	var seen []byte
+	for _, o := range t.subscribers {
+		seen = appendSeen(seen[:0], s.parts, o)
+		e := editions[string(seen)]
+		if e == nil {
+			e = t.edit(s, seen)
+			editions[string(seen)] = e
+		}
+		t.hand(o, e, view)
+	}
+	for _, e := range editions {
+		t.count(s.parts, e)
+	}
+	t.remember(s.parts)
+}
+
+// hand gives an edition to a session.
+func (t *topic) hand(o *Session, e *edition, view *topic) {
+	e.heard++
+	if o.events == nil {
+		if o.conn.sendView(view, e.frames) {
+			t.hub.counts.coalesced.Add(1)
+		}
+		return
+	}
+	if e.events == nil {
+		e.events = appendEvents(nil, e.frames)
+	}
+	o.sayEvents(e.frames, e.events)
+}
+
+// appendSeen appends what a session sees of pushes.
+func appendSeen(to []byte, parts []*part, o *Session) []byte {
+	who := o.principal()
+	for _, p := range parts {
+		to = p.said.appendSeen(to, &who)
+	}
+	return to
+}
+
+// edit makes the edition for all who see the same.
+func (t *topic) edit(s *step, seen []byte) *edition {
+	e := &edition{frames: append([]byte(nil), s.frames...), seen: append([]byte(nil), seen...)}
+	for _, p := range s.parts {
+		e.frames = t.appendPush(e.frames, p.previous, p.at, p.said.show(seen[:len(p.said.items)]))
+		seen = seen[len(p.said.items):]
+	}
+	return e
+}
+
+// greet says to a session what it begins with.
+func (t *topic) greet(s *step) {
+	if len(s.parts) == 0 {
+		s.join.say(s.frames)
+		return
+	}
+	e := t.edit(s, appendSeen(nil, s.parts, s.join))
+	e.heard = 1
+	s.join.say(e.frames)
+	t.told = nil // whoever begins has heard nothing here
+	t.count(s.parts, e)
+	t.remember(s.parts)
+}
+
+// count notes to how many the items of an edition were written. A view shows
+// again what it showed before: that is not counted again.
+func (t *topic) count(parts []*part, e *edition) {
+	counted := map[string]bool{}
+	seen := e.seen
+	for _, p := range parts {
+		for i, item := range p.said.items {
+			if seen[i] == 1 && !t.told[item.id] && !counted[item.id] {
+				counted[item.id] = true
+				t.hub.gateway.delivered.add(t.method, item.id, e.heard)
+			}
+		}
+		seen = seen[len(p.said.items):]
+	}
+}
+
+// remember notes what the newest view shows, for count.
+func (t *topic) remember(parts []*part) {
+	if t.method.Stream != optionsv1.Stream_STREAM_STATE {
+		return
+	}
+	newest := parts[len(parts)-1].said
+	t.told = make(map[string]bool, len(newest.items))
+	for _, item := range newest.items {
+		t.told[item.id] = true
+	}
+}
