@@ -21,10 +21,27 @@ func CanSeal(d protoreflect.MessageDescriptor) bool {
 	if known, ok := sealing.Load(d.FullName()); ok {
 		return known == true
 	}
-	can := false
-	walkSealed(d, map[protoreflect.FullName]bool{}, func(protoreflect.FieldDescriptor, bool) { can = true })
+	can := canSeal(d, map[protoreflect.FullName]bool{})
 	sealing.Store(d.FullName(), can)
 	return can
+}
+
+// canSeal is CanSeal for types that may hold themselves.
+func canSeal(d protoreflect.MessageDescriptor, seen map[protoreflect.FullName]bool) bool {
+	if d == nil || seen[d.FullName()] {
+		return false
+	}
+	seen[d.FullName()] = true
+	for i := range d.Fields().Len() {
+		f := d.Fields().Get(i)
+		if f.IsMap() {
+			f = f.MapValue()
+		}
+		if isSealed(f) || canSeal(f.Message(), seen) {
+			return true
+		}
+	}
+	return false
 }
 
 func isSealed(f protoreflect.FieldDescriptor) bool {
