@@ -35,7 +35,7 @@ const (
 // The topics that are not like the others.
 var (
 	followed = []string{messages.TopicNodeChanged, messages.TopicAccess, messages.TopicAcknowledged} // by read models and gateways alone
-	lasting  = []string{messages.TopicPoison}                            // until an operator has dealt with it, and after
+	lasting  = []string{messages.TopicPoison}                                                        // until an operator has dealt with it, and after
 )
 
 // janitor trims the topics behind their groups, and says when a group is behind.

@@ -104,6 +104,9 @@ func TestAudience(t *testing.T) {
 					t.Errorf("another hears %s", other)
 				}
 			}
+			if n := s.gateway.Stats().Hub.Editions; n != 2 {
+				t.Errorf("what four hear, of two kinds, was encoded %d times", n)
+			}
 			s.speak(c.method, 3, c.body)
 			ann.raw()
 			again := map[string]uint64{"session/watch-active-broadcasts": 1, "session/watch-broadcasts": 2}[c.method] // a view is the same again

@@ -138,6 +138,7 @@ func appendSeen(to []byte, parts []*part, o *Session) []byte {
 // edit makes the edition for all who see the same.
 func (t *topic) edit(s *step, seen []byte) *edition {
 	e := &edition{frames: append([]byte(nil), s.frames...), seen: append([]byte(nil), seen...)}
+	t.hub.counts.editions.Add(uint64(len(s.parts)))
 	for _, p := range s.parts {
 		e.frames = t.appendPush(e.frames, p.previous, p.at, p.said.show(seen[:len(p.said.items)]))
 		seen = seen[len(p.said.items):]

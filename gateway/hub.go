@@ -30,7 +30,7 @@ type hubShard struct {
 	topics map[topicKey]*topic
 }
 
-type hubCounts struct{ pushes, frames, coalesced, gaps atomic.Uint64 }
+type hubCounts struct{ pushes, frames, coalesced, gaps, editions atomic.Uint64 }
 
 // HubStats are counts since the start.
 type HubStats struct {
@@ -41,6 +41,8 @@ type HubStats struct {
 	Gaps          uint64 // pushes that did not follow and were asked for again
 	// Coalesced are pushes that joined another that still waited, or took its place.
 	Coalesced uint64
+	// Editions are how often a push was encoded that not everyone hears in full.
+	Editions uint64
 }
 
 // topicAddress is the actor of a stream.
@@ -100,7 +102,7 @@ func (h *Hub) stats() HubStats {
 	}
 	return HubStats{
 		Topics: uint64(n), Subscriptions: uint64(held),
-		Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load(), Coalesced: h.counts.coalesced.Load(),
+		Pushes: h.counts.pushes.Load(), Frames: h.counts.frames.Load(), Gaps: h.counts.gaps.Load(), Coalesced: h.counts.coalesced.Load(), Editions: h.counts.editions.Load(),
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 // speaker decides for the kind broadcast: what it is given, it returns.
 type speaker struct {
 	BroadcastDecider[string, string, int] // what is not asked here
-	response *marketplacev1.SendBroadcastResponse
-	err      error
+	response                              *marketplacev1.SendBroadcastResponse
+	err                                   error
 }
 
 func (s speaker) SendBroadcast(string, *marketplacev1.SendBroadcastRequest, int) ([]string, *marketplacev1.SendBroadcastResponse, error) {

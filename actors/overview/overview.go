@@ -98,7 +98,7 @@ func (o *Overview) Run(ctx context.Context, in <-chan *message.Message) {
 		}
 	}
 	for m := range in {
-		o.take(m)
+		o.take(m) //nolint:contextcheck // every message has its own
 	}
 }
 

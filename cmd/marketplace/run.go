@@ -183,8 +183,8 @@ func (m *Main) startActors(ctx context.Context, domain clock.Clock) error {
 	system, err := actors.Start(ctx, actors.Config{
 		Store: m.store, Keys: ring, Domain: domain, Log: m.Log, Tracer: m.tracer, Executors: executors, Prices: price.Main,
 		// A limit of a step is real time, and the domain's may run faster.
-		Terms:     deployment.Terms{StepLimit: domain.In(stepLimit).Sub(now), CreditGrace: c.Billing.CreditGrace},
-		OnPush:    m.gateway.Hub().Push, Delivered: m.gateway.Delivered,
+		Terms:  deployment.Terms{StepLimit: domain.In(stepLimit).Sub(now), CreditGrace: c.Billing.CreditGrace},
+		OnPush: m.gateway.Hub().Push, Delivered: m.gateway.Delivered,
 		IdleAfter: c.Actors.IdleAfter, SnapshotEvery: c.Actors.SnapshotEvery, GateLimit: c.Actors.GateLimit, ScanEvery: c.Actors.ScanEvery,
 	})
 	if err != nil {
