@@ -20,6 +20,7 @@ import (
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/actors/inbox"
 	"github.com/threefoldtech/cloud-marketplace/actors/node"
+	"github.com/threefoldtech/cloud-marketplace/actors/operation"
 	"github.com/threefoldtech/cloud-marketplace/actors/overview"
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
 	"github.com/threefoldtech/cloud-marketplace/actors/session"
@@ -35,7 +36,7 @@ import (
 
 // Kinds returns the kinds of entities, under these terms.
 func Kinds(terms deployment.Terms) []*entity.Kind {
-	return []*entity.Kind{user.Kind, deployment.Kind(terms), node.Kind, broadcast.Kind, session.Kind}
+	return []*entity.Kind{user.Kind, deployment.Kind(terms), node.Kind, broadcast.Kind, session.Kind, operation.Kind}
 }
 
 // Lists are the rules by which items leave lists. What is not named stays for ever.
@@ -94,7 +95,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	s := &System{store: c.Store, publisher: persistence.NewPublisher(c.Store), quit: func() {}}
 	s.Catalogue = catalogue.New(catalogue.Config{Store: c.Store, Prices: c.Prices, Read: readNode, Log: c.Log})
 	s.runtime = entity.NewRuntime(entity.Config{
-		Store: c.Store, Executors: c.Executors, Keys: c.Keys, Domain: c.Domain, Log: c.Log, Tracer: c.Tracer,
+		Store: c.Store, Executors: s.withOperator(c), Keys: c.Keys, Domain: c.Domain, Log: c.Log, Tracer: c.Tracer,
 		SnapshotEvery: c.SnapshotEvery, GateLimit: c.GateLimit, ScanEvery: c.ScanEvery,
 	})
 	s.group = persistence.NewSubscriber(c.Store, persistence.SubscriberConfig{Group: "inbox", Log: c.Log})
@@ -112,7 +113,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 	if err := s.startOverview(working, c); err != nil {
 		return nil, errors.Join(err, s.fanout.Close())
 	}
-	if err := s.startActors(c); err != nil {       //nolint:contextcheck // the actors live longer than the start does
+	if err := s.startActors(c); err != nil { //nolint:contextcheck // the actors live longer than the start does
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	observed, err := s.group.Subscribe(context.WithoutCancel(ctx), messages.TopicObservations)

@@ -1,6 +1,8 @@
 package messages
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +16,18 @@ type CommandID [16]byte
 
 // NewCommandID returns a new command id as it is sent.
 func NewCommandID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// DeriveCommandID returns the command id of a part of something larger that began
+// at a time: the same whenever it is derived, and another for every other part.
+func DeriveCommandID(at time.Time, whole, part string) string {
+	sum := sha256.Sum256([]byte(whole + "\x00" + part))
+	id := uuid.UUID(sum[:16])
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli())) //nolint:gosec // after 1970
+	copy(id[:6], ms[2:])
+	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80 // version 7, and the usual variant
+	return id.String()
+}
 
 // ParseCommandID reads a command id. Anything but a UUIDv7 in its usual
 // spelling is refused with COMMAND_ID_REQUIRED.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -43,6 +44,10 @@ var scattered = []string{"", "plain", "ü€😀", "\x00\x1f\"\\/\b\f\n\r\t\x7f"
 func scatter(r *rand.Rand, m protoreflect.Message, depth int) {
 	if ts, ok := m.Interface().(*timestamppb.Timestamp); ok {
 		ts.Seconds, ts.Nanos = r.Int64N(4e9)-1e9, []int32{0, 5e8, 123456000, 1, 999999999}[r.IntN(5)]
+		return
+	}
+	if s, ok := m.Interface().(*structpb.Struct); ok { // left to protojson, values of every kind included
+		s.Fields = map[string]*structpb.Value{scattered[r.IntN(5)]: structpb.NewStringValue(scattered[r.IntN(5)])}
 		return
 	}
 	if d, ok := m.Interface().(*durationpb.Duration); ok {

@@ -91,6 +91,32 @@ func DecideNode[S, E, C any](d NodeDecider[S, E, C], s S, req proto.Message, c C
 	}
 }
 
+// OperationDecider is what an actor of kind operation must decide: S is its state, E its
+// event, C what it may know of the world.
+type OperationDecider[S, E, C any] interface {
+	// CancelCommand begins no more of an operation. What is under way ends as it does, and is told; what is done stays done.
+	CancelCommand(s S, req *marketplacev1.CancelCommandRequest, c C) ([]E, *marketplacev1.CancelCommandResponse, error)
+	// GetCommand returns how far an operation has come.
+	GetCommand(s S, req *marketplacev1.GetCommandRequest, c C) (*marketplacev1.GetCommandResponse, error)
+	// RunCommand begins an operation: one command of operators, run on every actor of its kind that is named or matches, each once, in the name of the caller. What was begun survives the server's death. The request is checked before anything is done.
+	RunCommand(s S, req *marketplacev1.RunCommandRequest, c C) ([]E, *marketplacev1.RunCommandResponse, error)
+}
+
+// DecideOperation hands req to the method of d that decides it. An unknown request is
+// refused with UNKNOWN_METHOD.
+func DecideOperation[S, E, C any](d OperationDecider[S, E, C], s S, req proto.Message, c C) ([]E, proto.Message, error) {
+	switch req := req.(type) {
+	case *marketplacev1.CancelCommandRequest:
+		return decided(d.CancelCommand(s, req, c))
+	case *marketplacev1.GetCommandRequest:
+		return answered[E](d.GetCommand(s, req, c))
+	case *marketplacev1.RunCommandRequest:
+		return decided(d.RunCommand(s, req, c))
+	default:
+		return nil, nil, undecided("operation", req)
+	}
+}
+
 // SessionDecider is what an actor of kind session must decide: S is its state, E its
 // event, C what it may know of the world.
 type SessionDecider[S, E, C any] interface {

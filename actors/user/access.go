@@ -36,6 +36,12 @@ func (user) GetAccess(s *state, _ *taskv1.GetAccessRequest, _ entity.Env) (*task
 	}, nil
 }
 
+// Filtered returns what operations choose stored users by.
+func Filtered(stored proto.Message) (suspended bool, region string) {
+	s, _ := stored.(*state)
+	return s.GetSuspension() != nil, s.GetSettings().GetRegion()
+}
+
 // RegisterUser notes that the user has come for the first time.
 func (user) RegisterUser(s *state, _ *taskv1.RegisterUserRequest, env entity.Env) ([]*event, *taskv1.RegisterUserResponse, error) {
 	if s.GetUserId() != "" {

@@ -77,6 +77,8 @@ const (
 	ErrorReason_ERROR_REASON_NOT_FOUND ErrorReason = 204
 	// There is no such session or API key, or it is not the caller's.
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 205
+	// There is no such operation.
+	ErrorReason_ERROR_REASON_OPERATION_NOT_FOUND ErrorReason = 206
 	// What is asked cannot be done in the present state; the details name it.
 	ErrorReason_ERROR_REASON_WRONG_STATE ErrorReason = 210
 	// The account has reached a bound that the details name.
@@ -134,6 +136,7 @@ var (
 		203: "ERROR_REASON_BROADCAST_NOT_FOUND",
 		204: "ERROR_REASON_NOT_FOUND",
 		205: "ERROR_REASON_SESSION_NOT_FOUND",
+		206: "ERROR_REASON_OPERATION_NOT_FOUND",
 		210: "ERROR_REASON_WRONG_STATE",
 		211: "ERROR_REASON_LIMIT_REACHED",
 		300: "ERROR_REASON_INSUFFICIENT_BALANCE",
@@ -174,6 +177,7 @@ var (
 		"ERROR_REASON_BROADCAST_NOT_FOUND":    203,
 		"ERROR_REASON_NOT_FOUND":              204,
 		"ERROR_REASON_SESSION_NOT_FOUND":      205,
+		"ERROR_REASON_OPERATION_NOT_FOUND":    206,
 		"ERROR_REASON_WRONG_STATE":            210,
 		"ERROR_REASON_LIMIT_REACHED":          211,
 		"ERROR_REASON_INSUFFICIENT_BALANCE":   300,
@@ -222,7 +226,7 @@ var File_marketplace_v1_error_proto protoreflect.FileDescriptor
 
 const file_marketplace_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x1amarketplace/v1/error.proto\x12\x0emarketplace.v1\x1a\x15google/rpc/code.proto\x1a$marketplace/options/v1/options.proto*\xae\r\n" +
+	"\x1amarketplace/v1/error.proto\x12\x0emarketplace.v1\x1a\x15google/rpc/code.proto\x1a$marketplace/options/v1/options.proto*\xe0\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12-\n" +
 	"\x1eERROR_REASON_MALFORMED_REQUEST\x10d\x1a\t\xa2\xbb\x18\x05\b\x03\x10\x90\x03\x12)\n" +
@@ -247,7 +251,8 @@ const file_marketplace_v1_error_proto_rawDesc = "" +
 	"\x1bERROR_REASON_NODE_NOT_FOUND\x10\xca\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x120\n" +
 	" ERROR_REASON_BROADCAST_NOT_FOUND\x10\xcb\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12&\n" +
 	"\x16ERROR_REASON_NOT_FOUND\x10\xcc\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12.\n" +
-	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10\xcd\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12(\n" +
+	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10\xcd\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x120\n" +
+	" ERROR_REASON_OPERATION_NOT_FOUND\x10\xce\x01\x1a\t\xa2\xbb\x18\x05\b\x05\x10\x94\x03\x12(\n" +
 	"\x18ERROR_REASON_WRONG_STATE\x10\xd2\x01\x1a\t\xa2\xbb\x18\x05\b\t\x10\x99\x03\x12*\n" +
 	"\x1aERROR_REASON_LIMIT_REACHED\x10\xd3\x01\x1a\t\xa2\xbb\x18\x05\b\t\x10\x99\x03\x121\n" +
 	"!ERROR_REASON_INSUFFICIENT_BALANCE\x10\xac\x02\x1a\t\xa2\xbb\x18\x05\b\t\x10\x92\x03\x12*\n" +

@@ -53,6 +53,125 @@ export interface GetBroadcastReportResponse {
   deliveredApprox: Int64;
 }
 
+/** CancelCommandRequest names an operation. */
+export interface CancelCommandRequest {
+  /** The operation. Rules: 1 to 128 characters. */
+  operationId: string;
+}
+
+/** CancelCommandResponse says that nothing more is begun. */
+export type CancelCommandResponse = Record<string, never>;
+
+/** RunCommandRequest says what to do to whom. It has entity_ids or a filter. */
+export interface RunCommandRequest {
+  /** A command that is for operators alone and names its actor by a field of the request, by its name on the wire, for example "cloud-operator/suspend-user". Rules: 1 to 128 characters. */
+  method: string;
+  /** Its request, without the field that names the actor. */
+  request?: Record<string, unknown>;
+  /** The actors, each once. Rules: at most 1000, none twice, each: 1 to 128 characters. */
+  entityIds?: string[];
+  /** Which actors; an empty one: all. */
+  filter?: OperationFilterInput;
+  /** How many actors at most; 0 means 10,000. Rules: at most 1,000,000. */
+  maxEntities?: number;
+}
+
+/** OperationFilter says which actors of the kind an operation is for, as each is stored when it is found: every condition must hold. Without conditions it is for all. The conditions are of accounts only. */
+export interface OperationFilterInput {
+  /** Accounts that are suspended, or that are not. */
+  suspended?: boolean;
+  /** Accounts with this region in their settings, however it is capitalized. Rules: at most 64 characters. */
+  region?: string;
+}
+
+/** RunCommandResponse names the operation. */
+export interface RunCommandResponse {
+  /** Names the operation. */
+  operationId: string;
+}
+
+/** GetCommandRequest names an operation. */
+export interface GetCommandRequest {
+  /** The operation. Rules: 1 to 128 characters. */
+  operationId: string;
+}
+
+/** GetCommandResponse says how far it has come. */
+export interface GetCommandResponse {
+  /** The operation. */
+  operation?: Operation;
+}
+
+/** Operation is one command, run on many. */
+export interface Operation {
+  /** Names the operation. */
+  operationId: string;
+  /** The command, by its name on the wire. */
+  method: string;
+  /** Its request in JSON, without the name of the actor. */
+  request: string;
+  /** Which actors; absent when they were named. */
+  filter?: OperationFilter;
+  /** Where it stands. */
+  status: OperationStatus;
+  /** Who began it. */
+  startedBy: string;
+  /** When it began. */
+  startTime?: Timestamp;
+  /** When it ended; absent before. */
+  endTime?: Timestamp;
+  /** How many actors were found so far. */
+  found: Int64;
+  /** No more are looked for: found is all. */
+  allFound: boolean;
+  /** There were more than the request allowed; they are left out. */
+  truncated: boolean;
+  /** On how many it was done. */
+  succeeded: Int64;
+  /** How many refused it. */
+  refused: Int64;
+  /** Of how many it is not known what became: they did not answer for two minutes. */
+  unknown: Int64;
+}
+
+/** OperationFilter says which actors of the kind an operation is for, as each is stored when it is found: every condition must hold. Without conditions it is for all. The conditions are of accounts only. */
+export interface OperationFilter {
+  /** Accounts that are suspended, or that are not. */
+  suspended?: boolean;
+  /** Accounts with this region in their settings, however it is capitalized. */
+  region: string;
+}
+
+/** ListCommandOutcomesRequest asks for a page of outcomes. */
+export interface ListCommandOutcomesRequest {
+  /** The operation. Rules: 1 to 128 characters. */
+  operationId: string;
+  /** How many at most; 0 means 50. Rules: at most 500. */
+  pageSize?: number;
+  /** The page's token, from the page before; empty for the first. Rules: at most 128 characters. */
+  pageToken?: string;
+}
+
+/** ListCommandOutcomesResponse is a page of outcomes. */
+export interface ListCommandOutcomesResponse {
+  /** The outcomes, the newest first. */
+  outcomes: CommandOutcome[];
+  /** Token of the next page; empty at the end. */
+  nextPageToken: string;
+}
+
+/** CommandOutcome is what came of a command on one actor. */
+export interface CommandOutcome {
+  /** The actor. */
+  entityId: string;
+  /** When that was known. */
+  time?: Timestamp;
+  /** Why it was refused, a reason of the catalogue of errors; empty: it is done. ACTOR_TIMEOUT says that it is not known. */
+  reason: string;
+  /** The same for people. */
+  message: string;
+}
+
 /** GrantCreditRequest gives a user credit. */
 export interface GrantCreditRequest {
   /** Who gets it. Rules: 1 to 128 characters. */
@@ -179,6 +298,18 @@ export interface TransferCreditResponse {
   transferId: string;
   /** What can still be spent, in USD/7. */
   available: Int64;
+}
+
+/** WatchCommandRequest names an operation. */
+export interface WatchCommandRequest {
+  /** The operation. Rules: 1 to 128 characters. */
+  operationId: string;
+}
+
+/** WatchCommandResponse says how far it has come. */
+export interface WatchCommandResponse {
+  /** The operation. */
+  operation?: Operation;
 }
 
 /** ListNodesRequest names a farm. */
@@ -825,6 +956,19 @@ export type Role =
   /** Runs the marketplace. */
   | "ROLE_CLOUD_OPERATOR";
 
+/** OperationStatus is where an operation stands. */
+export type OperationStatus =
+  /** Never sent. */
+  | "OPERATION_STATUS_UNSPECIFIED"
+  /** It goes on. */
+  | "OPERATION_STATUS_RUNNING"
+  /** It is cancelled, and what is under way is awaited. */
+  | "OPERATION_STATUS_CANCELLING"
+  /** It was cancelled, and nothing is under way. */
+  | "OPERATION_STATUS_CANCELLED"
+  /** Everything was tried. */
+  | "OPERATION_STATUS_DONE";
+
 /** NodeStatus is whether a node can be reached. */
 export type NodeStatus =
   /** Not known. */
@@ -925,6 +1069,14 @@ export interface Methods {
   "cloud-operator/broadcast": { kind: "command"; request: SendBroadcastRequest; response: SendBroadcastResponse };
   /** GetBroadcastReport says how many people have acknowledged a broadcast, and how many connections it was written to. Of an id that nobody has heard of, both are 0. It may be refused with ACTOR_UNAVAILABLE for a while after a start, until all accounts were counted. */
   "cloud-operator/broadcast-report": { kind: "read"; request: GetBroadcastReportRequest; response: GetBroadcastReportResponse };
+  /** CancelCommand begins no more of an operation. What is under way ends as it does, and is told; what is done stays done. */
+  "cloud-operator/cancel-command": { kind: "command"; request: CancelCommandRequest; response: CancelCommandResponse };
+  /** RunCommand begins an operation: one command of operators, run on every actor of its kind that is named or matches, each once, in the name of the caller. What was begun survives the server's death. The request is checked before anything is done. */
+  "cloud-operator/command": { kind: "command"; request: RunCommandRequest; response: RunCommandResponse };
+  /** GetCommand returns how far an operation has come. */
+  "cloud-operator/command-detail": { kind: "read"; request: GetCommandRequest; response: GetCommandResponse };
+  /** ListCommandOutcomes pages what came of an operation, actor by actor, newest first. */
+  "cloud-operator/command-outcomes": { kind: "read"; request: ListCommandOutcomesRequest; response: ListCommandOutcomesResponse };
   /** GrantCredit gives a user credit that nobody paid for. */
   "cloud-operator/grant-credit": { kind: "command"; request: GrantCreditRequest; response: GrantCreditResponse };
   /** ListLiveBroadcasts returns what is shown now or will be, with audiences, in the order in which it was sent. */
@@ -939,6 +1091,8 @@ export interface Methods {
   "cloud-operator/suspend-user": { kind: "command"; request: SuspendUserRequest; response: SuspendUserResponse };
   /** TransferCredit moves credit from one user's account to another's. It is held until the other has booked it. */
   "cloud-operator/transfer-credit": { kind: "command"; request: TransferCreditRequest; response: TransferCreditResponse };
+  /** WatchCommand pushes how far an operation has come. */
+  "cloud-operator/watch-command": { kind: "STATE"; request: WatchCommandRequest; response: WatchCommandResponse };
   /** ListNodes returns the nodes of a farm with what is used and reserved on them. */
   "cloud-provider/list-nodes": { kind: "read"; request: ListNodesRequest; response: ListNodesResponse };
   /** AcknowledgeBroadcast notes that the caller has read a broadcast. The newest 100 are remembered of each person. */
@@ -995,6 +1149,10 @@ export interface Methods {
 export const methods = {
   "cloud-operator/broadcast": { path: "cloud-operator/broadcast", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/broadcast-report": { path: "cloud-operator/broadcast-report", kind: "read", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/cancel-command": { path: "cloud-operator/cancel-command", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/command": { path: "cloud-operator/command", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/command-detail": { path: "cloud-operator/command-detail", kind: "read", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/command-outcomes": { path: "cloud-operator/command-outcomes", kind: "read", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/grant-credit": { path: "cloud-operator/grant-credit", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/live-broadcasts": { path: "cloud-operator/live-broadcasts", kind: "read", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/reinstate-user": { path: "cloud-operator/reinstate-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
@@ -1002,6 +1160,7 @@ export const methods = {
   "cloud-operator/sign-out-user": { path: "cloud-operator/sign-out-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/suspend-user": { path: "cloud-operator/suspend-user", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-operator/transfer-credit": { path: "cloud-operator/transfer-credit", kind: "command", roles: ["ROLE_CLOUD_OPERATOR"] },
+  "cloud-operator/watch-command": { path: "cloud-operator/watch-command", kind: "STATE", roles: ["ROLE_CLOUD_OPERATOR"] },
   "cloud-provider/list-nodes": { path: "cloud-provider/list-nodes", kind: "read", roles: ["ROLE_CLOUD_PROVIDER"] },
   "cloud-user/acknowledge-broadcast": { path: "cloud-user/acknowledge-broadcast", kind: "command", roles: ["ROLE_CLOUD_USER", "ROLE_CLOUD_PROVIDER", "ROLE_CLOUD_OPERATOR"] },
   "cloud-user/cancel-deployment": { path: "cloud-user/cancel-deployment", kind: "command", roles: ["ROLE_CLOUD_USER"] },
@@ -1077,6 +1236,8 @@ export type ErrorReason =
   | "NOT_FOUND"
   /** There is no such session or API key, or it is not the caller's. */
   | "SESSION_NOT_FOUND"
+  /** There is no such operation. */
+  | "OPERATION_NOT_FOUND"
   /** What is asked cannot be done in the present state; the details name it. */
   | "WRONG_STATE"
   /** The account has reached a bound that the details name. */
@@ -1131,6 +1292,7 @@ export const reasons: Readonly<Record<ErrorReason, { code: number; http: number;
   BROADCAST_NOT_FOUND: { code: 5, http: 404, retry: false },
   NOT_FOUND: { code: 5, http: 404, retry: false },
   SESSION_NOT_FOUND: { code: 5, http: 404, retry: false },
+  OPERATION_NOT_FOUND: { code: 5, http: 404, retry: false },
   WRONG_STATE: { code: 9, http: 409, retry: false },
   LIMIT_REACHED: { code: 9, http: 409, retry: false },
   INSUFFICIENT_BALANCE: { code: 9, http: 402, retry: false },
