@@ -114,6 +114,7 @@ func Start(ctx context.Context, c Config) (*System, error) {
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	if err := s.startActors(c); err != nil { //nolint:contextcheck // the actors live longer than the start does
+		s.quit()
 		return nil, errors.Join(err, s.fanout.Close())
 	}
 	observed, err := s.group.Subscribe(context.WithoutCancel(ctx), messages.TopicObservations)

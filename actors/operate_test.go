@@ -51,7 +51,7 @@ func TestRunCommand(t *testing.T) {
 					}
 					reason := c.answers[0]
 					c.answers = c.answers[min(1, len(c.answers)-1):]
-					switch reason { //nolint:exhaustive // the rest are refusals
+					switch reason {
 					case silence:
 					case done:
 						answer(&clusterv1.Response{})

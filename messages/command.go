@@ -23,7 +23,7 @@ func DeriveCommandID(at time.Time, whole, part string) string {
 	sum := sha256.Sum256([]byte(whole + "\x00" + part))
 	id := uuid.UUID(sum[:16])
 	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli())) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
 	copy(id[:6], ms[2:])
 	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80 // version 7, and the usual variant
 	return id.String()
