@@ -67,6 +67,9 @@ func (m *Main) ready(w http.ResponseWriter, _ *http.Request) {
 // metrics tells the counts of every part.
 func (m *Main) metrics() *telemetry.Metrics {
 	t := m.telemetry
+	if t == nil { // nothing was started that counts
+		t = telemetry.NewMetrics()
+	}
 	t.Gauge("actors", "Actors in memory.", func() uint64 { return m.system.Stats().Engine.Live })
 	t.Counter("bounces_total", "Attempts that nobody decided.", func() uint64 { return m.system.Stats().Engine.Bounces })
 	t.Counter("late_total", "Answers that nobody waited for any more.", func() uint64 { return m.system.Stats().Engine.Late })
