@@ -35,6 +35,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -234,6 +235,8 @@ func (g *Gateway) Stats() Stats {
 // Draining says whether the gateway sends people away.
 func (g *Gateway) Draining() bool { return g.draining.Load() }
 
+func isSubprotocol(offered string) bool { return strings.TrimSpace(offered) == Subprotocol }
+
 // WebSocket returns the handler of /ws. Guard is to stand before it.
 func (g *Gateway) WebSocket() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -245,6 +248,10 @@ func (g *Gateway) WebSocket() http.Handler {
 			g.refuseHTTP(w, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ORIGIN_REFUSED, "the connection comes from a page of another site"))
 			return
 		}
+		if offered := strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ","); offered != "" && !slices.ContainsFunc(strings.Split(offered, ","), isSubprotocol) {
+			g.refuseHTTP(w, malformed("the subprotocol spoken here is %s", Subprotocol))
+			return
+		}
 		address := g.address(r)
 		if e := g.door(address); e != nil {
 			g.refuseHTTP(w, e)
@@ -254,7 +261,9 @@ func (g *Gateway) WebSocket() http.Handler {
 		s := &Session{gateway: g, address: address}
 		ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 			Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // originAllowed is stricter: a scheme counts
-			CompressionMode: websocket.CompressionDisabled, OnPongReceived: func(context.Context, []byte) { s.ponged() },
+			CompressionMode: websocket.CompressionDisabled,
+			OnPingReceived:  func(context.Context, []byte) bool { return s.control() },
+			OnPongReceived:  func(context.Context, []byte) { s.ponged() },
 		})
 		if err != nil {
 			g.addresses.done(address)

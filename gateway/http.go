@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -44,15 +45,16 @@ func (g *Gateway) caller(r *http.Request) (Principal, error) {
 	if shown == (Credential{}) {
 		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_REQUIRED, "the request needs an access token: Authorization: Bearer …")
 	}
+	if shown.Cookie != "" && !g.originAllowed(r) { // browsers do not show it to such a page; others could
+		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ORIGIN_REFUSED, "the request comes from a page of another site")
+	}
 	address := g.address(r)
 	if !g.handshakes.take(address, 0, now) {
-		return Principal{}, later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "too many credentials of this address were refused")
+		return Principal{}, errGuessing()
 	}
 	who, err := g.who(r.Context(), shown)
 	if err != nil {
-		if !messages.Rule(messages.AsError(err).Reason).GetRetry() {
-			g.handshakes.charge(address, refusedCost, now)
-		}
+		g.blame(address, err)
 		return Principal{}, err
 	}
 	if !g.callers.take(who.Subject, 1, now) {
@@ -87,6 +89,9 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.meters.answered(m, g.clock.Now().Sub(asked))
 	span.End(reasonOf(err))
 	if err != nil {
+		if response.GetError().GetCode() == int32(code.Code_NOT_FOUND) {
+			g.callers.charge(who.Subject, missCost, g.clock.Now().UnixMilli())
+		}
 		g.refuseHTTP(w, err)
 		return
 	}

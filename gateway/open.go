@@ -92,6 +92,18 @@ func (s *Session) enter(shown Credential) error {
 	return err
 }
 
+// blame lets an address pay for a credential that is refused.
+func (g *Gateway) blame(address string, err error) {
+	if !messages.Rule(messages.AsError(err).Reason).GetRetry() {
+		g.handshakes.charge(address, refusedCost, g.clock.Now().UnixMilli())
+	}
+}
+
+// errGuessing refuses to look at more credentials of an address.
+func errGuessing() *messages.Error {
+	return later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "too many credentials of this address were refused")
+}
+
 // turnAway says why nobody is let in, and hangs up.
 func (s *Session) turnAway(id []byte, err error) {
 	s.gateway.counts.refused.Add(1)
@@ -105,7 +117,7 @@ func (s *Session) turnAway(id []byte, err error) {
 	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED:
 		s.close(CodeForbidden, e.Message)
 	default:
-		s.gateway.handshakes.charge(s.address, refusedCost, s.gateway.clock.Now().UnixMilli())
+		s.gateway.blame(s.address, e)
 		s.close(CodeExpired, e.Message)
 	}
 	_, _, _ = s.ws.Read(context.Background()) // until the client has gone, or the time for that is over
@@ -164,8 +176,13 @@ func (g *Gateway) described(who Principal) *marketplacev1.Session {
 
 // refresh prolongs the session with a newer token of the same subject.
 func (s *Session) refresh(token string) (*marketplacev1.Session, error) {
-	who, err := s.gateway.who(context.Background(), Credential{Bearer: token})
+	g := s.gateway
+	if !g.handshakes.take(s.address, 0, g.clock.Now().UnixMilli()) {
+		return nil, errGuessing()
+	}
+	who, err := g.who(context.Background(), Credential{Bearer: token})
 	if err != nil {
+		g.blame(s.address, err)
 		return nil, err
 	}
 	return s.session(), s.prolong(who)

@@ -30,6 +30,7 @@ type Session struct {
 	heardMS  atomic.Int64    // when the client last said anything
 	pingMS   atomic.Int64    // when it was pinged since; 0: it was not
 	begunMS  atomic.Int64    // when the message that is being read began; 0: none is
+	over     atomic.Bool     // a close frame was sent
 	openByMS atomic.Int64    // until when it must be signed in; 0: it is
 	work     func()          // s.run, bound once
 	patient  int64           // silence before a ping, in milliseconds: each session's own
@@ -117,7 +118,9 @@ func (s *Session) run() {
 		}
 		out := (*buffer)[:0]
 		for _, it := range items {
-			if it.frame != nil {
+			if it.frame != nil && s.over.Load() {
+				buffers.Put(it.frame) // nothing is decided behind a close frame
+			} else if it.frame != nil {
 				out = s.handle(out, *it.frame)
 				buffers.Put(it.frame)
 			} else {
@@ -193,8 +196,17 @@ func readFrame(r io.Reader) (*[]byte, error) {
 	}
 }
 
-// ponged notes the answer to a ping.
+// control pays for a control frame of the client's, as for a request. Whoever
+// sends too many gets no answer, and in the end is sent away.
+func (s *Session) control() bool {
+	return s.pay(s.gateway.clock.Now()) == nil
+}
+
+// ponged notes the answer to a ping. One that nobody asked for costs as much as a request.
 func (s *Session) ponged() {
+	if s.pingMS.Load() == 0 && !s.control() {
+		return
+	}
 	if ping := s.pingMS.Load(); ping != 0 {
 		s.gateway.meters.pongs(time.Duration(s.gateway.clock.Now().UnixMilli()-ping) * time.Millisecond)
 	}
@@ -282,6 +294,7 @@ const closeWithin = time.Second
 
 // close says why and hangs up.
 func (s *Session) close(code Code, reason string) {
+	s.over.Store(true)
 	s.gateway.meters.closed(code)
 	if s.events != nil {
 		s.closeEvents(code, reason)

@@ -95,7 +95,6 @@ func cookied(name, want, method, path string, header map[string]string) attack {
 // read it.
 func notRefused(name, want, method, path string, header map[string]string) attack {
 	a := cookied(name, want, method, path, header)
-	a.known = "every GET is answered; only the browser keeps the answer from the page. The stream counts towards the connections of the person, of whom the oldest is sent away"
 	return a
 }
 
