@@ -36,9 +36,9 @@ type crowd struct {
 	listeners []*listener
 	full      rig.Census // with all connections
 
-	said, granted, heard, cuts, faults atomic.Int64
-	mu                                 sync.Mutex
-	wrong                              []string
+	said, granted, heard, cuts, ended, faults atomic.Int64
+	mu                                        sync.Mutex
+	wrong                                     []string
 }
 
 // user is one person.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -140,7 +141,9 @@ func (l *listener) listen(ctx context.Context, ws *websocket.Conn, first bool) {
 		if err != nil {
 			return
 		}
-		l.take(b, first)
+		if !l.take(b, first) {
+			return
+		}
 	}
 }
 
@@ -185,11 +188,15 @@ type frame struct {
 	} `json:"params"`
 }
 
-// take looks at what came.
-func (l *listener) take(b []byte, first bool) {
+// take looks at what came. It returns false when the server has ended a stream
+// that may be gone on with: the listener comes again.
+func (l *listener) take(b []byte, first bool) bool {
 	var f frame
 	switch err := json.Unmarshal(b, &f); { //nolint:forbidigo // a frame
 	case f.ID >= 100: // a large answer
+	case bytes.Contains(b, []byte(`"STREAM_LOST"`)):
+		l.crowd.ended.Add(1)
+		return false
 	case err != nil || f.Error != nil || f.Params.End:
 		l.crowd.fault("%s hears %.300s", l.address, b)
 	case f.ID == 1:
@@ -213,6 +220,7 @@ func (l *listener) take(b []byte, first bool) {
 		}
 		l.shown.Store(n)
 	}
+	return true
 }
 
 // hear takes a broadcast, which must be the next.

@@ -116,7 +116,8 @@ func (c *crowd) report(ctx context.Context, empty, start, end rig.Census) error 
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(c.options.out, "%d connections for %v, %d cut and resumed, %.0f sent away as too slow\n", c.options.connections, c.options.each, c.cuts.Load(), slow)
+	_, _ = fmt.Fprintf(c.options.out, "%d connections for %v, %d cut and resumed, %.0f sent away as too slow, %d streams ended by the server and resumed\n",
+		c.options.connections, c.options.each, c.cuts.Load(), slow, c.ended.Load())
 	_, _ = fmt.Fprintf(c.options.out, "%d broadcasts and %d grants acknowledged, %d broadcasts heard, %d wrong\n", c.said.Load(), c.granted.Load(), c.heard.Load(), c.faults.Load())
 	_, _ = fmt.Fprintf(c.options.out, "\n| when | goroutines | descriptors | sessions | heap, MiB |\n|---|---:|---:|---:|---:|\n")
 	for _, line := range []struct {
