@@ -160,7 +160,9 @@ func (t *topic) take(p *clusterv1.Push) {
 func (t *topic) full() bool {
 	waits := 0
 	for i := range t.steps {
-		waits += t.steps[i].waits()
+		if t.steps[i].join == nil { // what one who joins has missed is theirs alone
+			waits += t.steps[i].waits()
+		}
 	}
 	return waits > t.hub.gateway.limits.QueueBytes
 }

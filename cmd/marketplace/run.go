@@ -68,6 +68,9 @@ const (
 	storeFile     = "marketplace.db"
 	listeningFile = "listening.json"
 	stopWithin    = 10 * time.Second
+	// bodyWithin is how long a request may take to arrive, its body included. It
+	// does not hold for sockets and streams, which leave HTTP behind.
+	bodyWithin = 10 * time.Second
 	// stepLimit is how long the grid may take for one step, in real time.
 	stepLimit = 10 * time.Minute
 )
@@ -235,7 +238,7 @@ func (m *Main) encrypted(l net.Listener) net.Listener {
 
 // serve answers on a listener until the server stops.
 func (m *Main) serve(l net.Listener, h http.Handler) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(m.Log.Handler(), slog.LevelDebug)}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: bodyWithin, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(m.Log.Handler(), slog.LevelDebug)}
 	m.servers = append(m.servers, s)
 	m.done.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -24,7 +24,7 @@ func floods() []attack {
 		{name: "flood: 5,000 cancellations at once", want: "4004", do: sendMany(frame(final|opText, `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1}}`), 5000)},
 		{name: "flood: pings without end", want: "4004", do: endless(frame(final|opPing, strings.Repeat("p", 125)))},
 		{name: "flood: pongs without end", want: "4004", do: endless(frame(final|opPong, strings.Repeat("p", 125)))},
-		{name: "flood: pings, and their pongs are not read", want: "4000", do: unreadPongs},
+		{name: "flood: pings, and their pongs are not read", want: "4004", do: unreadPongs},
 		{name: "flood: answers that are not read", want: "4000", do: unreadAnswers},
 		{name: "flood: pushes that are not read", want: "4000", do: unreadPushes},
 		{name: "flood: events by HTTP that are not read", want: "4000", do: unreadEvents},
@@ -98,10 +98,10 @@ func endless(b []byte) func(context.Context, *field) string {
 	}
 }
 
-// unread waits until the server counts one more close of 4000. The client reads
+// unread waits until the server counts one more close of a code. The client reads
 // nothing, so that it would not hear of it.
-func (f *field) unread(ctx context.Context, send func(ctx context.Context)) string {
-	const slow = `marketplace_closes_total{code="4000"}`
+func (f *field) unread(ctx context.Context, code string, send func(ctx context.Context)) string {
+	slow := `marketplace_closes_total{code="` + code + `"}`
 	before, err := f.server.Metric(ctx, slow)
 	if err != nil {
 		return err.Error()
@@ -114,7 +114,7 @@ func (f *field) unread(ctx context.Context, send func(ctx context.Context)) stri
 	defer cancel()
 	for clock.Pause(ctx, 50*time.Millisecond) {
 		if n, err := f.server.Metric(ctx, slow); err == nil && n > before {
-			return "4000"
+			return code
 		}
 	}
 	return "open"
@@ -125,7 +125,7 @@ func unreadPongs(ctx context.Context, f *field) string {
 	if err != nil {
 		return err.Error()
 	}
-	return f.unread(ctx, func(ctx context.Context) {
+	return f.unread(ctx, "4004", func(ctx context.Context) {
 		defer func() { _ = s.Close() }()
 		s.write(ctx, []byte(strings.Repeat(string(frame(final|opPing, strings.Repeat("p", 125))), 100)), 0)
 	})
@@ -150,7 +150,7 @@ func unreadAnswers(ctx context.Context, f *field) string {
 		return err.Error()
 	}
 	ask := frame(final|opText, call(1, "cloud-user/find-nodes", `{"spec":{"vcpus":1,"memoryMib":512,"diskGib":1},"pageSize":200}`))
-	return f.unread(ctx, func(ctx context.Context) {
+	return f.unread(ctx, "4000", func(ctx context.Context) {
 		defer func() { _ = s.Close() }()
 		s.write(ctx, ask, 20*time.Millisecond)
 	})
@@ -163,7 +163,7 @@ func unreadPushes(ctx context.Context, f *field) string {
 	}
 	s.text(call(1, "session/watch-broadcasts", "{}"))
 	s.answers(1, soon)
-	return f.unread(ctx, func(ctx context.Context) {
+	return f.unread(ctx, "4000", func(ctx context.Context) {
 		defer func() { _ = s.Close() }()
 		f.shout(ctx)
 	})
@@ -176,7 +176,7 @@ func unreadEvents(ctx context.Context, f *field) string {
 		return err.Error()
 	}
 	_, _ = fmt.Fprintf(c, "GET /api/session/watch-broadcasts HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", f.server.At.API, v.token)
-	return f.unread(ctx, func(ctx context.Context) {
+	return f.unread(ctx, "4000", func(ctx context.Context) {
 		defer func() { _ = c.Close() }()
 		f.shout(ctx)
 	})

@@ -71,7 +71,7 @@ func handshakes() []attack {
 		header("header of 2 MiB", "431 or cut", one("X-Padding", strings.Repeat("x", 2<<20))),
 		header("compression that was never offered", "101", one("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")),
 		{
-			name: "handshake: another version of the protocol", want: "400", do: another,
+			name: "handshake: another version of the protocol", want: "400 MALFORMED_REQUEST", do: another,
 		},
 		{name: "handshake: token in the URL", want: "4504 TOKEN_REQUIRED", do: tokenInURL},
 	}
