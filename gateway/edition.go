@@ -95,9 +95,11 @@ func (t *topic) write(s *step) {
 		return
 	}
 	editions := map[string]*edition{}
-	var seen []byte
+	seen, some := seenByAll(s.parts)
 	for _, o := range t.subscribers {
-		seen = appendSeen(seen[:0], s.parts, o)
+		if some {
+			seen = appendSeen(seen[:0], s.parts, o)
+		}
 		e := editions[string(seen)]
 		if e == nil {
 			e = t.edit(s, seen)
@@ -124,6 +126,17 @@ func (t *topic) hand(o *Session, e *edition, view *topic) {
 		e.events = appendEvents(nil, e.frames)
 	}
 	o.sayEvents(e.frames, e.events)
+}
+
+// seenByAll returns what everybody sees of pushes, and whether some see less.
+func seenByAll(parts []*part) (seen []byte, some bool) {
+	for _, p := range parts {
+		for i := range p.said.items {
+			seen = append(seen, 1)
+			some = some || p.said.items[i].to != nil
+		}
+	}
+	return seen, some
 }
 
 // appendSeen appends what a session sees of pushes.

@@ -49,8 +49,8 @@ type Inspection struct {
 	Damage error
 }
 
-// Inspect is Replay that looks closer: it also holds the newer of two snapshots
-// to what its events lead to from the older.
+// Inspect is Replay that looks closer: it also holds the newest snapshot to what
+// its events lead to from the one before, or from the beginning.
 func Inspect(k *Kind, id string, l persistence.Loaded) (Inspection, error) {
 	f, err := fold(k, id, l)
 	if err != nil {
@@ -58,16 +58,21 @@ func Inspect(k *Kind, id string, l persistence.Loaded) (Inspection, error) {
 	}
 	i := Inspection{State: f.machine.message(), Damage: f.damage}
 	i.Wakes = !f.machine.wake().IsZero() || len(f.machine.tasks()) > 0
-	if i.Damage == nil && len(l.Snapshots) == 2 {
+	if i.Damage == nil && len(l.Snapshots) > 0 {
 		i.Damage = compareSnapshots(k, id, l)
 	}
 	return i, nil
 }
 
-// compareSnapshots replays from the older of two snapshots to the newer.
+// compareSnapshots replays to the newest snapshot: from the one before, or, of the
+// only one, from the first event.
 func compareSnapshots(k *Kind, id string, l persistence.Loaded) error {
-	newer := l.Snapshots[1]
-	part := persistence.Loaded{Version: newer.Version, Snapshots: l.Snapshots[:1]}
+	last := len(l.Snapshots) - 1
+	newer := l.Snapshots[last]
+	if last == 0 && (len(l.Tail) == 0 || l.Tail[0].Version != 1) {
+		return nil // the journal does not reach back so far
+	}
+	part := persistence.Loaded{Version: newer.Version, Snapshots: l.Snapshots[:last]}
 	for _, r := range l.Tail {
 		if r.Version <= newer.Version {
 			part.Tail = append(part.Tail, r)

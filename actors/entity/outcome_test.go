@@ -152,7 +152,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("what cannot be loaded is answered with %s", reason)
 		}
 	}
-	if s := w.engine.Stats(); s.Bounces > 2 { // one each, if the mark is written just then
+	if s := w.engine.Stats(); s.Bounces > 6 { // a few, while the mark is being written
 		t.Errorf("%d requests went round in vain", s.Bounces)
 	}
 }

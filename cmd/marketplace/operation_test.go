@@ -131,6 +131,7 @@ func TestOperationSurvives(t *testing.T) {
 	const users = 120
 	for _, point := range []string{"", "before-effect#30", "after-effect#30", "reported#30", "sealed#200"} {
 		t.Run(point, func(t *testing.T) {
+			t.Parallel() // each waits most of the time for what a dead process left to be taken up
 			file := filepath.Join(t.TempDir(), "config.yaml")
 			if err := os.WriteFile(file, []byte("gateway:\n  rate: 10000\n  burst: 10000\n"), 0o600); err != nil {
 				t.Fatal(err)
