@@ -157,13 +157,18 @@ const askWithin = 10 * time.Second
 func (o *operator) ask(ctx context.Context, req *clusterv1.Request) *messages.Error {
 	answered := make(chan *clusterv1.Response, 1)
 	o.call(proto.CloneOf(req), askWithin, func(r *clusterv1.Response) { answered <- r })
+	var r *clusterv1.Response
 	select {
-	case r := <-answered:
-		if r.GetError() != nil {
-			return messages.FromStatus(r.GetError())
-		}
-		return nil
+	case r = <-answered:
 	case <-ctx.Done():
-		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_TIMEOUT, "%s %s did not answer", req.GetKind(), req.GetId())
+		select {
+		case r = <-answered: // at the last moment
+		default:
+			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_TIMEOUT, "%s %s did not answer", req.GetKind(), req.GetId())
+		}
 	}
+	if r.GetError() != nil {
+		return messages.FromStatus(r.GetError())
+	}
+	return nil
 }
