@@ -17,9 +17,17 @@ func FuzzFrames(f *testing.F) {
 		return append(append([]byte{0x81, 0x80 | byte(len(s))}, 0, 0, 0, 0), s...)
 	}
 	for _, seed := range [][]byte{
-		text(`{"jsonrpc":"2.0","id":1,"method":"session/get"}`), text(`{`), {0x81, 0x05, 'h', 'e', 'l', 'l', 'o'}, {0x89, 0xfe, 0x00, 0x7e, 0, 0, 0, 0},
-		{0x01, 0x80, 0, 0, 0, 0, 0x00, 0x80, 0, 0, 0, 0, 0x80, 0x80, 0, 0, 0, 0}, {0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {0xf1, 0x80, 0, 0, 0, 0},
-		{0x83, 0x80, 0, 0, 0, 0}, {0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}, {0x88, 0x81, 0, 0, 0, 0, 0x03}, {0x80, 0x80, 0, 0, 0, 0}, append(text("\xff\xfe"), 0x8a, 0x80, 0, 0, 0, 0),
+		text(`{"jsonrpc":"2.0","id":1,"method":"session/get"}`), text(`{`),
+		{0x81, 0x05, 'h', 'e', 'l', 'l', 'o'},
+		{0x89, 0xfe, 0x00, 0x7e, 0, 0, 0, 0},
+		{0x01, 0x80, 0, 0, 0, 0, 0x00, 0x80, 0, 0, 0, 0, 0x80, 0x80, 0, 0, 0, 0},
+		{0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		{0xf1, 0x80, 0, 0, 0, 0},
+		{0x83, 0x80, 0, 0, 0, 0},
+		{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8},
+		{0x88, 0x81, 0, 0, 0, 0, 0x03},
+		{0x80, 0x80, 0, 0, 0, 0},
+		append(text("\xff\xfe"), 0x8a, 0x80, 0, 0, 0, 0),
 	} {
 		f.Add(seed)
 	}
@@ -56,7 +64,7 @@ func FuzzEvents(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
-		at := (quote(position))
+		at := quote(position)
 		push := []byte(`{"jsonrpc":"2.0","method":"a/b","params":{"subscription":"x/y","position":` + at + `,"previous":"e.0","result":` + string(result) + `}}`)
 		frames := appendFrame(appendFrame(nil, push), push)
 		events := appendEvents(nil, frames)

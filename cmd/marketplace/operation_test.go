@@ -127,7 +127,7 @@ func (s *socket) outcomes(id string) map[string]string {
 // TestOperationSurvives kills the server in the middle of an operation, at moments
 // when an actor has done what the operation does not know yet, and at any: all
 // that is left is done, and nothing twice.
-func TestOperationSurvives(t *testing.T) {
+func TestOperationSurvives(t *testing.T) { //nolint:tparallel // beside the others it would slow them
 	const users = 120
 	for _, point := range []string{"", "before-effect#30", "after-effect#30", "reported#30", "sealed#200"} {
 		t.Run(point, func(t *testing.T) {
