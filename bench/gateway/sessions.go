@@ -61,33 +61,30 @@ type deaf struct {
 	once   sync.Once
 }
 
-func (d *deaf) SyscallConn() (syscall.RawConn, error) { return d, nil }
-func (d *deaf) Control(func(fd uintptr)) error        { return nil }
-
-// Read waits until the connection is closed.
-func (d *deaf) Read(func(fd uintptr) bool) error {
+// wait waits until the connection is closed.
+func (d *deaf) wait() error {
 	<-d.closed
 	return net.ErrClosed
 }
 
-// Write lets the gateway write to /dev/null.
-func (d *deaf) Write(f func(fd uintptr) bool) error {
-	f(uintptr(d.sink.null))
+// write writes to /dev/null.
+func (d *deaf) write(b []byte) (int, error) {
+	n, err := syscall.Write(d.sink.null, b)
 	d.sink.delivered()
-	return nil
+	return n, err
 }
 
-// deafConn is the net.Conn of a deaf: its methods have the same names.
+// deafConn is the net.Conn of a deaf. It has no descriptor to give away, so the
+// gateway writes to it as to TLS: on a goroutine of its own.
 type deafConn struct{ d *deaf }
 
-func (c deafConn) SyscallConn() (syscall.RawConn, error) { return c.d, nil }
-func (c deafConn) Read([]byte) (int, error)              { return 0, c.d.Read(nil) }
-func (c deafConn) Write(b []byte) (int, error)           { return len(b), nil }
-func (c deafConn) LocalAddr() net.Addr                   { return &net.TCPAddr{} }
-func (c deafConn) RemoteAddr() net.Addr                  { return &net.TCPAddr{} }
-func (c deafConn) SetDeadline(time.Time) error           { return nil }
-func (c deafConn) SetReadDeadline(time.Time) error       { return nil }
-func (c deafConn) SetWriteDeadline(time.Time) error      { return nil }
+func (c deafConn) Read([]byte) (int, error)         { return 0, c.d.wait() }
+func (c deafConn) Write(b []byte) (int, error)      { return c.d.write(b) }
+func (c deafConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c deafConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c deafConn) SetDeadline(time.Time) error      { return nil }
+func (c deafConn) SetReadDeadline(time.Time) error  { return nil }
+func (c deafConn) SetWriteDeadline(time.Time) error { return nil }
 func (c deafConn) Close() error {
 	c.d.once.Do(func() { close(c.d.closed) })
 	return nil
