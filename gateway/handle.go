@@ -36,9 +36,9 @@ func (s *Session) handle(out, frame []byte) []byte {
 	s.gateway.counts.requests.Add(1)
 	e, err := parseEnvelope(frame)
 	if not, ok := errors.AsType[*requestError](err); ok {
-		s.conn.send(appendFailure(out, nil, not.code, malformed("%s", not.text))) // behind what was answered
+		s.conn.lend(appendFailure(out, nil, not.code, malformed("%s", not.text))) // behind what was answered
 		s.close(CodeProtocol, not.text)
-		return nil
+		return out[:0]
 	}
 	method, ok := text(e.method)
 	now := s.gateway.clock.Now()

@@ -36,12 +36,17 @@ func (g *Gateway) SessionHTTP() http.Handler {
 	})
 }
 
+// shown returns what a request shows: a token or key, else the cookie.
+func (g *Gateway) shown(r *http.Request) Credential {
+	if token := bearer(r); token != "" {
+		return Credential{Bearer: token}
+	}
+	return Credential{Cookie: g.cookie(r)}
+}
+
 // caller says who sends a request, and holds them to how much they may ask.
 func (g *Gateway) caller(r *http.Request) (Principal, error) {
-	shown, now := Credential{Bearer: bearer(r)}, g.clock.Now().UnixMilli()
-	if shown.Bearer == "" {
-		shown.Cookie = g.cookie(r)
-	}
+	shown, now := g.shown(r), g.clock.Now().UnixMilli()
 	if shown == (Credential{}) {
 		return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_REQUIRED, "the request needs an access token: Authorization: Bearer …")
 	}
@@ -66,13 +71,14 @@ func (g *Gateway) caller(r *http.Request) (Principal, error) {
 func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.counts.requests.Add(1)
 	w.Header().Set("Cache-Control", "no-store")
+	revoked := g.revoked.Load()
 	m, req, who, err := g.prepareHTTP(w, r)
 	if err != nil {
 		g.refuseHTTP(w, err)
 		return
 	}
 	if m.Streams() {
-		g.stream(w, r, m, req) //nolint:contextcheck // the stream outlives the request that begins it
+		g.stream(w, r, who, revoked, m, req) //nolint:contextcheck // the stream outlives the request that begins it
 		return
 	}
 	asked, span := g.clock.Now(), g.trace(req, m)

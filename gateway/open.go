@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,21 +41,27 @@ func (s *Session) open(shown Credential) {
 	s.ws.SetReadLimit(int64(l.FrameBytes))                                               // beyond it the library closes with 1009
 	s.patient = l.PingAfter.Milliseconds() - rand.Int64N(l.PingAfter.Milliseconds()/4+1) //nolint:gosec // spreads pings, guards nothing
 	s.heard()
-	s.openByMS.Store(s.gateway.clock.Now().Add(l.OpenWithin).UnixMilli())
-	s.gateway.wheel.add(s, time.Second)
 	var id []byte
 	if shown == (Credential{}) {
+		s.openByMS.Store(s.gateway.clock.Now().Add(l.OpenWithin).UnixMilli())
+		s.gateway.wheel.add(s, time.Second)
 		var ok bool
 		if id, shown.Bearer, ok = s.firstFrame(); !ok {
 			s.end()
 			return
 		}
+		s.openByMS.Store(0)
 	}
-	if err := s.enter(shown); err != nil {
+	revoked := s.gateway.revoked.Load()
+	who, err := s.gateway.who(context.Background(), shown)
+	if err == nil {
+		err = s.enter(shown, who, revoked)
+	}
+	if err != nil {
 		s.turnAway(id, err)
 		return
 	}
-	s.openByMS.Store(0)
+	s.gateway.wheel.add(s, time.Second)
 	if id != nil {
 		s.conn.send(appendResult(nil, id, s.describe(&marketplacev1.OpenSessionResponse{Session: s.session()}), ""))
 	}
@@ -64,15 +71,10 @@ func (s *Session) open(shown Credential) {
 	}()
 }
 
-// enter finds out who comes in, and notes the session. Somebody whose access
-// changes meanwhile is looked at again.
-func (s *Session) enter(shown Credential) error {
+// enter notes whose session it is. Access may have changed since who was found
+// out, when it had changed as often as revoked says: then they are looked at again.
+func (s *Session) enter(shown Credential, who Principal, revoked uint64) error {
 	g := s.gateway
-	revoked := g.revoked.Load()
-	who, err := g.who(context.Background(), shown)
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
 	s.who = who
 	if !who.Renewable.IsZero() {
@@ -86,9 +88,10 @@ func (s *Session) enter(shown Credential) error {
 	if replaced != nil {
 		replaced.close(CodeReplaced, "a newer connection of the same account took its place")
 	}
-	if g.revoked.Load() != revoked {
-		_, err = g.who(context.Background(), shown)
+	if g.revoked.Load() == revoked {
+		return nil
 	}
+	_, err := g.who(context.Background(), shown)
 	return err
 }
 
@@ -185,17 +188,32 @@ func (s *Session) refresh(token string) (*marketplacev1.Session, error) {
 		g.blame(s.address, err)
 		return nil, err
 	}
-	return s.session(), s.prolong(who)
+	if err := s.prolong(who); err != nil {
+		return nil, err
+	}
+	return s.session(), nil
 }
 
-// prolong takes what a newer credential says, if it is the same person's.
+// prolong takes what a newer credential says, if it is the same person's. Streams
+// that are not for the roles it says end.
 func (s *Session) prolong(who Principal) error {
 	s.mu.Lock()
 	same, older := who.Subject == s.who.Subject, who.Expires.Before(s.who.Expires)
+	var lost []watched
 	if same && !older {
 		s.who, s.noticed = who, false
+		s.watching = slices.DeleteFunc(s.watching, func(w watched) bool {
+			if w.topic.method.Allows(who.Roles) {
+				return false
+			}
+			lost = append(lost, w)
+			return true
+		})
 	}
 	s.mu.Unlock()
+	for _, w := range lost {
+		w.topic.dismiss(s, roleRequired(w.topic.method))
+	}
 	switch {
 	case !same:
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "the token is somebody else's: open another connection for it")

@@ -57,11 +57,12 @@ type said struct {
 		Data    json.RawMessage `json:"data"`
 	} `json:"error"`
 	Params struct {
-		Subscription string `json:"subscription"`
-		Position     string `json:"position"`
-		Previous     string `json:"previous"`
-		End          bool   `json:"end"`
-		ReconnectMs  int64  `json:"reconnectMs"`
+		Subscription string          `json:"subscription"`
+		Position     string          `json:"position"`
+		Previous     string          `json:"previous"`
+		End          bool            `json:"end"`
+		Error        json.RawMessage `json:"error"`
+		ReconnectMs  int64           `json:"reconnectMs"`
 	} `json:"params"`
 }
 

@@ -36,7 +36,7 @@ func find(path string) (*messages.Method, error) {
 // admit says whether the caller may call the method under this command id.
 func admit(m *messages.Method, who Principal, commandID string, now time.Time) error {
 	if !m.Allows(who.Roles) {
-		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED, "%s is for %s", m.Path, roleNames(m.Roles))
+		return roleRequired(m)
 	}
 	if m.Recent && now.Sub(who.IssuedAt) > recently {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_TOO_OLD, "%s needs a token that was issued in the last %d minutes: sign in again", m.Path, recently/time.Minute)
@@ -52,6 +52,11 @@ func admit(m *messages.Method, who Principal, commandID string, now time.Time) e
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_REQUIRED, "the command id is ahead of the server's clock: take the time from session/get")
 	}
 	return nil
+}
+
+// roleRequired refuses a method to those whom it is not for.
+func roleRequired(m *messages.Method) *messages.Error {
+	return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED, "%s is for %s", m.Path, roleNames(m.Roles))
 }
 
 // roleNames spells roles for people.

@@ -31,7 +31,7 @@ type Session struct {
 	pingMS   atomic.Int64    // when it was pinged since; 0: it was not
 	begunMS  atomic.Int64    // when the message that is being read began; 0: none is
 	over     atomic.Bool     // a close frame was sent
-	openByMS atomic.Int64    // until when it must be signed in; 0: it is
+	openByMS atomic.Int64    // until when the first frame must have come; 0: it has
 	work     func()          // s.run, bound once
 	patient  int64           // silence before a ping, in milliseconds: each session's own
 	address  string          // where it comes from
@@ -130,9 +130,7 @@ func (s *Session) run() {
 		if len(out) > 0 {
 			s.lend(out)
 		}
-		if cap(out) == bufferSize {
-			buffers.Put(buffer)
-		}
+		buffers.Put(buffer)
 		if cap(items) <= spareLimit {
 			clear(items)
 			s.mu.Lock()
@@ -265,6 +263,10 @@ func (s *Session) ping(nowMS int64) {
 func (s *Session) followExpiry(now time.Time) {
 	s.mu.Lock()
 	ends := s.who.Expires
+	if ends.IsZero() { // who it is, is being found out
+		s.mu.Unlock()
+		return
+	}
 	notice := !s.noticed && now.After(ends.Add(-s.gateway.limits.ExpiryNotice))
 	s.noticed = s.noticed || notice
 	renewable := s.cookie != "" && ends.Before(s.who.Renewable)
@@ -292,9 +294,11 @@ func (s *Session) notify(method, params string) {
 // closeWithin is how long a client has to take its close frame.
 const closeWithin = time.Second
 
-// close says why and hangs up.
+// close says why and hangs up. The first reason is the one that is said.
 func (s *Session) close(code Code, reason string) {
-	s.over.Store(true)
+	if s.over.Swap(true) {
+		return
+	}
 	s.gateway.meters.closed(code)
 	if s.events != nil {
 		s.closeEvents(code, reason)

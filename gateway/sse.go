@@ -27,7 +27,7 @@ func wantsEvents(r *http.Request) bool {
 
 // stream lets a client hear a stream as server-sent events. The answer begins
 // when the actor has answered, so that a refusal has its status.
-func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, m *messages.Method, req *clusterv1.Request) {
+func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who Principal, revoked uint64, m *messages.Method, req *clusterv1.Request) {
 	address := g.address(r)
 	if e := g.door(address); e != nil {
 		g.refuseHTTP(w, e)
@@ -46,20 +46,17 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, m *messages.Met
 	s.heard()
 	g.wheel.add(s, lookAtMost)
 	go func() { // the session outlives the handler, as the connection does
-		s.listen(m, Credential{Bearer: bearer(r), Cookie: g.cookie(r)}, req, r.Header.Get("Last-Event-ID"))
+		err := s.enter(g.shown(r), who, revoked)
+		if err == nil {
+			err = s.subscribe(streamID, m, req, r.Header.Get("Last-Event-ID"))
+		}
+		s.listen(m, err)
 		s.end()
 	}()
 }
 
-// listen subscribes and waits for the client to go.
-func (s *Session) listen(m *messages.Method, shown Credential, req *clusterv1.Request, after string) {
-	if shown.Bearer != "" {
-		shown.Cookie = ""
-	}
-	err := s.enter(shown)
-	if err == nil {
-		err = s.subscribe(streamID, m, req, after)
-	}
+// listen waits for the client to go, once it knows of a refusal, if there is one.
+func (s *Session) listen(m *messages.Method, err error) {
 	if err != nil {
 		s.say(appendError(nil, streamID, s.tell(m.Path, err)))
 	}
@@ -212,24 +209,24 @@ func appendEvents(to, frames []byte) []byte {
 			case `"params"`:
 				e.params = value
 			case `"result"`:
-				to = appcloseEvent(to, "open", nil, value)
+				to = appendEvent(to, "open", nil, value)
 			}
 		})
 		if e.method != nil {
-			to = e.appcloseEvent(to)
+			to = e.appendEvent(to)
 		}
 	}
 	return to
 }
 
 // appendEvent appends a notification.
-func (e *envelope) appcloseEvent(to []byte) []byte {
+func (e *envelope) appendEvent(to []byte) []byte {
 	name, _ := text(e.method)
 	if about, found := strings.CutPrefix(name, "session/"); found && !bytes.HasPrefix(e.params, []byte(`{"subscription"`)) {
 		if ms := between(e.params, `{"reconnectMs":`, "}"); ms != nil {
 			to = append(append(append(to, "retry: "...), ms...), '\n')
 		}
-		return appcloseEvent(to, about, nil, e.params)
+		return appendEvent(to, about, nil, e.params)
 	}
 	var position, result, failure []byte
 	s := scanner{data: e.params}
@@ -244,12 +241,12 @@ func (e *envelope) appcloseEvent(to []byte) []byte {
 		}
 	})
 	if failure == nil {
-		return appcloseEvent(to, "", position, result)
+		return appendEvent(to, "", position, result)
 	}
 	inner := scanner{data: failure}
 	inner.members(func(key, value []byte) {
 		if string(key) == `"data"` {
-			to = appcloseEvent(to, "end", nil, value)
+			to = appendEvent(to, "end", nil, value)
 		}
 	})
 	return to
@@ -266,7 +263,7 @@ func between(text []byte, before, after string) []byte {
 }
 
 // appendEvent appends one event; data is JSON, in which no line ends.
-func appcloseEvent(to []byte, name string, id, data []byte) []byte {
+func appendEvent(to []byte, name string, id, data []byte) []byte {
 	if name != "" {
 		to = append(append(append(to, "event: "...), name...), '\n')
 	}
@@ -279,7 +276,7 @@ func appcloseEvent(to []byte, name string, id, data []byte) []byte {
 // closeEvent is the event after which the server hangs up, whatever is heard: it
 // says what a close frame says.
 func closeEvent(code Code, reason string) []byte {
-	return appcloseEvent(nil, "close", nil, []byte(`{"code":`+itoa(int64(code))+`,"reason":`+quote(reason)+`}`))
+	return appendEvent(nil, "close", nil, []byte(`{"code":`+itoa(int64(code))+`,"reason":`+quote(reason)+`}`))
 }
 
 // pingEvent is a comment, which clients pass over: it shows that somebody is there.

@@ -217,11 +217,17 @@ func (t *topic) do(s *step) {
 		s.run()
 	case s.join != nil:
 		t.greet(s)
-		if s.join.hears(t) { // it may have cancelled meanwhile, or ended
+		switch { // it may have cancelled meanwhile, or ended, or lost the right to
+		case s.join.hears(t):
 			t.subscribers = append(t.subscribers, s.join)
+		case !t.method.Allows(s.join.principal().Roles):
+			s.join.say(t.ending(roleRequired(t.method)))
 		}
 	case s.leave != nil:
 		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
+		if len(s.frames) > 0 {
+			s.leave.say(s.frames)
+		}
 	default:
 		t.hub.counts.frames.Add(uint64(len(t.subscribers)))
 		t.write(s)
@@ -306,9 +312,20 @@ func (t *topic) renewed(w *clusterv1.Watching) {
 // end tells every session that the stream is over.
 func (t *topic) end(e *messages.Error) {
 	t.hub.forget(t)
-	b := []byte(`{"jsonrpc":"2.0","method":"` + t.method.Path + `","params":{"subscription":` + t.quoted + `,"end":true,"error":`)
-	b = append(appendErrorObject(b, messages.JSONRPCCode(e.Reason), e.Status()), `}}`...)
 	t.mu.Lock()
 	t.joined, t.over = false, e
-	t.queue(step{frames: appendFrame(nil, b), over: true})
+	t.queue(step{frames: t.ending(e), over: true})
+}
+
+// dismiss is leave for a session that is told why.
+func (t *topic) dismiss(s *Session, e *messages.Error) {
+	t.mu.Lock()
+	t.queue(step{leave: s, frames: t.ending(e)})
+	t.hub.drop(t)
+}
+
+// ending is the frame that ends a stream.
+func (t *topic) ending(e *messages.Error) []byte {
+	b := []byte(`{"jsonrpc":"2.0","method":"` + t.method.Path + `","params":{"subscription":` + t.quoted + `,"end":true,"error":`)
+	return appendFrame(nil, append(appendErrorObject(b, messages.JSONRPCCode(e.Reason), e.Status()), `}}`...))
 }

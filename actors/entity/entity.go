@@ -54,6 +54,8 @@ type entity struct {
 	keying  bool            // one is being stored, and requests wait
 	ending  string          // the task whose end is being taken
 	barred  *messages.Error // what everybody is answered while halted
+	served  bool            // somebody's request was taken
+	rests   bool            // halted, and the next incarnation will find that out
 }
 
 // waiting is a request that came while the entity was loading.
@@ -179,12 +181,10 @@ func (e *entity) begin(ctx actor.Context, l *loaded) {
 	}
 	switch {
 	case l.stored.Halted != "":
-		e.mode, e.barred = halted, errHalted
-		ctx.Stop(ctx.Self())
+		e.mode, e.barred, e.rests = halted, errHalted, true
 	case errors.Is(err, ErrNewer):
 		e.rt.Log.Error("ALARM: entity of a later version", slog.String("entity", e.entity().String()), slog.Any("error", err))
-		e.mode, e.barred = halted, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "%v", err)
-		ctx.Stop(ctx.Self())
+		e.mode, e.barred, e.rests = halted, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "%v", err), true
 	case err != nil:
 		e.halt(ctx, err)
 	default:
@@ -273,12 +273,21 @@ func (e *entity) mark(ctx actor.Context, why error) {
 // might believe the store, and so this one stays until it is there.
 func (e *entity) marked(ctx actor.Context, m *marked) {
 	if m.err == nil {
-		ctx.Stop(ctx.Self())
+		e.rests = true
+		e.rest(ctx)
 		return
 	}
 	self, root := ctx.Self(), ctx.ActorSystem().Root
 	e.rt.Log.Error("ALARM: halted entity not marked", slog.String("entity", e.entity().String()), slog.Any("error", m.err))
 	e.rt.Scheduler.After(e.rt.backoff(retryFirst, 6), func() { root.Send(self, &remark{m.why}) })
+}
+
+// rest ends a halted incarnation, though not before it has answered the request
+// that it was made for: else that might meet one after the other as they end.
+func (e *entity) rest(ctx actor.Context) {
+	if e.rests && e.served {
+		ctx.Stop(ctx.Self())
+	}
 }
 
 func (e *entity) bounceAll(ctx actor.Context) {

@@ -152,7 +152,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("what cannot be loaded is answered with %s", reason)
 		}
 	}
-	if s := w.engine.Stats(); s.Bounces > 6 { // a few, while the mark is being written
+	if s := w.engine.Stats(); s.Bounces > 1 { // the second, if the first's actor was just being stopped
 		t.Errorf("%d requests went round in vain", s.Bounces)
 	}
 }

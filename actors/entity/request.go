@@ -32,11 +32,14 @@ func (e *entity) take(ctx actor.Context, from *actor.PID, req *clusterv1.Request
 		e.await(ctx, from, req)
 		return
 	case halted:
+		e.served = true
 		ctx.Send(from, e.respond(req.GetCall(), e.barred))
+		e.rest(ctx)
 		return
 	case gone:
 		return // it is bounced by the mailbox
 	case alive:
+		e.served = true
 	}
 	now := e.rt.engine.NowMS()
 	if req.GetDeadlineMs() < now {

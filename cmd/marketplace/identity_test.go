@@ -245,9 +245,8 @@ func TestAPIKeys(t *testing.T) {
 	if err := json.Unmarshal([]byte(made), &answer); err != nil || !strings.HasPrefix(answer.Result.APIKey, "tfmkey_"+answer.Result.SessionID+"_") {
 		t.Fatalf("%s: %v", made, err)
 	}
-	if again := bob.ask(frame); again != made {
-		t.Errorf("asked again: %s, first: %s", again, made)
-	}
+	again := bob.ask(frame)
+	contains(t, again, `"apiKey":"`+answer.Result.APIKey+`"`, `"sessionId":"`+answer.Result.SessionID+`"`) // its position may be a later one
 	key, id := answer.Result.APIKey, answer.Result.SessionID
 	program := r.dial(t, key)
 	contains(t, program.ask(whoAmI), `"subject":"sandbox|bob"`, `"roles":["ROLE_CLOUD_USER"]`, `"sessionId":"`+id+`"`)
