@@ -2,7 +2,6 @@ package catalogue
 
 import (
 	"cmp"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	"github.com/threefoldtech/cloud-marketplace/actors/readmodel"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -20,27 +20,10 @@ const defaultPage = 20
 
 // Answer answers a request of the catalogue's methods.
 func (c *Catalogue) Answer(req *clusterv1.Request) *clusterv1.Response {
-	reply, err := c.answer(req)
-	if err != nil {
-		return &clusterv1.Response{Error: messages.AsError(err).Status()}
-	}
-	payload, err := proto.Marshal(reply)
-	if err != nil {
-		c.config.Log.Error("answer not encoded", slog.String("method", req.GetMethod()), slog.Any("error", err))
-		return &clusterv1.Response{Error: messages.AsError(err).Status()}
-	}
-	return &clusterv1.Response{Payload: payload}
+	return readmodel.Answer(Kind, c.config.Log, req, c.answer)
 }
 
-func (c *Catalogue) answer(req *clusterv1.Request) (proto.Message, error) {
-	m := messages.ByName(req.GetMethod())
-	if m == nil || m.Actor != Kind {
-		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "there is no method %s", req.GetMethod())
-	}
-	body := m.Request()
-	if err := proto.Unmarshal(req.GetPayload(), body); err != nil {
-		return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, "%v", err)
-	}
+func (c *Catalogue) answer(body proto.Message) (proto.Message, error) {
 	switch body := body.(type) {
 	case *marketplacev1.FindNodesRequest:
 		return c.find(body)
@@ -51,7 +34,7 @@ func (c *Catalogue) answer(req *clusterv1.Request) (proto.Message, error) {
 		slices.SortFunc(nodes, func(a, b *marketplacev1.Node) int { return cmp.Compare(a.GetNodeId(), b.GetNodeId()) })
 		return &marketplacev1.ListNodesResponse{Nodes: nodes}, nil
 	}
-	return nil, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD, "the catalogue does not answer %s", m.Path)
+	return nil, nil
 }
 
 // quote prices a virtual machine on a node.

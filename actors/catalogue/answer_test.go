@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	"github.com/threefoldtech/cloud-marketplace/actors/readmodel"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
@@ -36,7 +37,7 @@ func node(id uint32, change func(*marketplacev1.Node)) *marketplacev1.Node {
 func filled(nodes ...*marketplacev1.Node) *Catalogue {
 	c := New(Config{Prices: price.Main, Log: slog.New(slog.DiscardHandler)})
 	for _, n := range nodes {
-		c.put(n, moment{version: 1})
+		c.put(n, readmodel.Moment{Version: 1})
 	}
 	return c
 }
@@ -168,8 +169,8 @@ func TestPaging(t *testing.T) {
 func TestPagingWhileNodesCome(t *testing.T) {
 	c := filled(node(1, nil), node(2, nil), node(3, nil))
 	first := find(t, c, &marketplacev1.FindNodesRequest{Spec: small, PageSize: 2})
-	c.put(node(2, func(n *marketplacev1.Node) { n.Status = marketplacev1.NodeStatus_NODE_STATUS_DOWN }), moment{version: 2})
-	c.put(node(4, nil), moment{version: 1})
+	c.put(node(2, func(n *marketplacev1.Node) { n.Status = marketplacev1.NodeStatus_NODE_STATUS_DOWN }), readmodel.Moment{Version: 2})
+	c.put(node(4, nil), readmodel.Moment{Version: 1})
 	next := find(t, c, &marketplacev1.FindNodesRequest{Spec: small, PageSize: 2, PageToken: first.GetNextPageToken()})
 	if got := spelled(next); got != "3:125000 4:125000 status-1" || next.GetNextPageToken() != "" {
 		t.Errorf("the second page is %s", got)

@@ -11,19 +11,14 @@
 package catalogue
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"math"
-	"strconv"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/price"
+	"github.com/threefoldtech/cloud-marketplace/actors/readmodel"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -55,18 +50,7 @@ type Catalogue struct {
 // replaced.
 type entry struct {
 	node *marketplacev1.Node
-	as   moment
-}
-
-// moment is a place in the life of an actor: a commit, and a message of it.
-type moment struct {
-	version uint64
-	index   uint64
-}
-
-// after says whether m is later than n, or the same.
-func (m moment) after(n moment) bool {
-	return cmp.Or(cmp.Compare(m.version, n.version), cmp.Compare(m.index, n.index)) >= 0
+	as   readmodel.Moment
 }
 
 // New returns an empty catalogue.
@@ -80,32 +64,13 @@ func New(c Config) *Catalogue {
 // Load reads every node from the store. One that cannot be read, or is halted,
 // is left out: it is no reason to show none.
 func (c *Catalogue) Load(ctx context.Context) error {
-	for cursor, done := "", false; !done; done = cursor == "" {
-		refs, next, err := c.config.Store.Entities(ctx, nodeKind, cursor, 1000)
+	return readmodel.Load(ctx, c.config.Store, nodeKind, c.config.Read, func(e persistence.Entity, n *marketplacev1.Node, as readmodel.Moment, err error) {
 		if err != nil {
-			return fmt.Errorf("list the nodes: %w", err)
+			c.config.Log.ErrorContext(ctx, "ALARM: node left out of the catalogue", slog.String("entity", e.String()), slog.Any("error", err))
+			return
 		}
-		for _, r := range refs {
-			l, err := c.config.Store.Load(ctx, r.Entity)
-			if err != nil && !errors.Is(err, persistence.ErrCorrupt) {
-				return fmt.Errorf("load %s: %w", r.Entity, err)
-			}
-			var n *marketplacev1.Node
-			switch {
-			case l.Halted != "":
-				err = errors.New(l.Halted)
-			case err == nil:
-				n, err = c.config.Read(r.Entity.ID, l)
-			}
-			if err != nil {
-				c.config.Log.ErrorContext(ctx, "ALARM: node left out of the catalogue", slog.String("entity", r.Entity.String()), slog.Any("error", err))
-				continue
-			}
-			c.put(n, moment{l.Version, math.MaxUint64}) // what is loaded has seen all of its commit
-		}
-		cursor = next
-	}
-	return nil
+		c.put(n, as)
+	})
 }
 
 // Run applies what nodes publish until the channel closes.
@@ -119,10 +84,7 @@ func (c *Catalogue) Run(in <-chan *message.Message) {
 			}
 		}
 		changed := &taskv1.NodeChanged{}
-		as, err := momentOf(m)
-		if err == nil {
-			err = proto.Unmarshal(m.Payload, changed)
-		}
+		as, err := readmodel.Decode(m, changed)
 		if err != nil {
 			c.config.Log.Error("changed node not read", slog.String("uuid", m.UUID), slog.Any("error", err))
 		} else {
@@ -132,24 +94,14 @@ func (c *Catalogue) Run(in <-chan *message.Message) {
 	}
 }
 
-// momentOf says when in the life of its actor a message was published.
-func momentOf(m *message.Message) (moment, error) {
-	version, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataVersion), 10, 64)
-	if err != nil {
-		return moment{}, err
-	}
-	index, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataIndex), 10, 64)
-	return moment{version, index}, err
-}
-
 // put shows a node unless what is shown is newer.
-func (c *Catalogue) put(n *marketplacev1.Node, as moment) {
+func (c *Catalogue) put(n *marketplacev1.Node, as readmodel.Moment) {
 	if n == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if as.after(c.shown[n.GetNodeId()].as) {
+	if as.Reaches(c.shown[n.GetNodeId()].as) {
 		c.shown[n.GetNodeId()] = entry{n, as}
 	}
 }

@@ -12,19 +12,14 @@
 package overview
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"math"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"google.golang.org/protobuf/proto"
 
+	"github.com/threefoldtech/cloud-marketplace/actors/readmodel"
 	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
 	"github.com/threefoldtech/cloud-marketplace/persistence"
@@ -62,15 +57,7 @@ type Overview struct {
 // entry is what a user has acknowledged, and as of when.
 type entry struct {
 	broadcasts []string
-	as         moment
-}
-
-// moment is a place in the life of an actor: a commit, and a message of it.
-type moment struct{ version, index uint64 }
-
-// after says whether m is later than n, or the same.
-func (m moment) after(n moment) bool {
-	return cmp.Or(cmp.Compare(m.version, n.version), cmp.Compare(m.index, n.index)) >= 0
+	as         readmodel.Moment
 }
 
 // New returns an empty overview.
@@ -112,10 +99,7 @@ func (o *Overview) take(m *message.Message) {
 		}
 	}
 	said := &taskv1.BroadcastsAcknowledged{}
-	as, err := momentOf(m)
-	if err == nil {
-		err = proto.Unmarshal(m.Payload, said)
-	}
+	as, err := readmodel.Decode(m, said)
 	if err != nil {
 		o.config.Log.Error("acknowledgement not read", slog.String("uuid", m.UUID), slog.Any("error", err))
 	} else {
@@ -127,17 +111,15 @@ func (o *Overview) take(m *message.Message) {
 // load reads every user from the store. One that cannot be read, or is halted,
 // is left out: it is no reason to count none.
 func (o *Overview) load(ctx context.Context) error {
-	for cursor, done := "", false; !done; done = cursor == "" {
-		refs, next, err := o.config.Store.Entities(ctx, userKind, cursor, 1000)
+	err := readmodel.Load(ctx, o.config.Store, userKind, o.config.Read, func(e persistence.Entity, broadcasts []string, as readmodel.Moment, err error) {
 		if err != nil {
-			return fmt.Errorf("list the users: %w", err)
+			o.config.Log.ErrorContext(ctx, "ALARM: user left out of the overview", slog.String("entity", e.String()), slog.Any("error", err))
+			return
 		}
-		for _, r := range refs {
-			if err := o.loadOne(ctx, r.Entity); err != nil {
-				return err
-			}
-		}
-		cursor = next
+		o.put(e.ID, broadcasts, as)
+	})
+	if err != nil {
+		return err
 	}
 	o.mu.Lock()
 	o.loaded = true
@@ -145,42 +127,12 @@ func (o *Overview) load(ctx context.Context) error {
 	return nil
 }
 
-func (o *Overview) loadOne(ctx context.Context, e persistence.Entity) error {
-	l, err := o.config.Store.Load(ctx, e)
-	if err != nil && !errors.Is(err, persistence.ErrCorrupt) {
-		return fmt.Errorf("load %s: %w", e, err)
-	}
-	var broadcasts []string
-	switch {
-	case l.Halted != "":
-		err = errors.New(l.Halted)
-	case err == nil:
-		broadcasts, err = o.config.Read(e.ID, l)
-	}
-	if err != nil {
-		o.config.Log.ErrorContext(ctx, "ALARM: user left out of the overview", slog.String("entity", e.String()), slog.Any("error", err))
-		return nil
-	}
-	o.put(e.ID, broadcasts, moment{l.Version, math.MaxUint64}) // what is loaded has seen all of its commit
-	return nil
-}
-
-// momentOf says when in the life of its actor a message was published.
-func momentOf(m *message.Message) (moment, error) {
-	version, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataVersion), 10, 64)
-	if err != nil {
-		return moment{}, err
-	}
-	index, err := strconv.ParseUint(m.Metadata.Get(persistence.MetadataIndex), 10, 64)
-	return moment{version, index}, err
-}
-
 // put takes all that a user has acknowledged, unless what is known is newer.
-func (o *Overview) put(user string, broadcasts []string, as moment) {
+func (o *Overview) put(user string, broadcasts []string, as readmodel.Moment) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	known := o.users[user]
-	if !as.after(known.as) {
+	if !as.Reaches(known.as) {
 		return
 	}
 	if len(known.broadcasts)+len(broadcasts) == 0 {

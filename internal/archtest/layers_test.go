@@ -47,10 +47,11 @@ var layers = []layer{
 	{"actors/price", []string{"messages/..."}, nil},
 	{"actors/capacity", []string{"messages/..."}, nil},
 	{"actors/inbox", []string{"messages/...", "actors/engine", "persistence", "internal/..."}, []string{watermill, protobuf}},
-	{"actors/catalogue", []string{"messages/...", "actors/engine", "persistence", "actors/price", "actors/capacity", "internal/..."}, []string{watermill, protobuf}},
+	{"actors/readmodel", []string{"messages/...", "persistence"}, []string{watermillMsg, protobuf}},
+	{"actors/catalogue", []string{"messages/...", "persistence", "actors/readmodel", "actors/price", "actors/capacity"}, []string{watermillMsg, protobuf}},
 	{"actors/archive", []string{"messages/...", "persistence", "persistence/backup", "persistence/codec", "actors/entity"}, []string{protobuf}},
 	{"actors/audit", []string{"messages/...", "persistence", "actors/entity", "actors/inbox", "actors/ledger"}, []string{protobuf}},
-	{"actors/overview", []string{"messages/...", "actors/engine", "persistence", "actors/price", "internal/..."}, []string{watermill, protobuf}},
+	{"actors/overview", []string{"messages/...", "persistence", "actors/readmodel", "internal/clock"}, []string{watermillMsg, protobuf}},
 	{"actors", []string{"messages/...", "persistence", "actors/...", "internal/..."}, []string{protoactor, watermill, protobuf}},
 	// Tests alone import it.
 	{"actors/story", []string{"messages/...", "actors/entity"}, []string{protobuf, "github.com/cockroachdb/datadriven"}},
