@@ -68,12 +68,16 @@ func (g *Gateway) share(h http.Header, r *http.Request) bool {
 
 // hostAllowed holds requests to the names this server has: a page of another
 // name that resolves to this machine must not get in.
-func (g *Gateway) hostAllowed(r *http.Request) bool {
+func (g *Gateway) hostAllowed(r *http.Request) bool { return g.hosts[strings.ToLower(HostName(r))] }
+
+// HostName returns the name or address that a request is for, as it spells it,
+// without port and brackets.
+func HostName(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
 	}
-	return g.hosts[strings.ToLower(strings.Trim(host, "[]"))]
+	return strings.Trim(host, "[]")
 }
 
 // originAllowed says whether the page that a socket is opened by, if one is, is

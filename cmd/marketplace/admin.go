@@ -7,13 +7,13 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/threefoldtech/cloud-marketplace/gateway"
 	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 )
@@ -51,11 +51,7 @@ func (m *Main) adminRoutes() http.Handler {
 // whose name resolves to it must not read what is here.
 func (m *Main) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, _, err := net.SplitHostPort(r.Host)
-		if err != nil {
-			host = r.Host
-		}
-		host = strings.Trim(host, "[]")
+		host := gateway.HostName(r)
 		if net.ParseIP(host) == nil && host != "localhost" && !slices.Contains(m.Config.Gateway.Hosts, host) {
 			http.Error(w, "this host name is not served here", http.StatusMisdirectedRequest)
 			return
