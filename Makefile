@@ -78,7 +78,7 @@ current: generate ## Fail if generated files were not committed as they should b
 check: current lint test ## Do what CI does
 
 .PHONY: bench
-bench: ## Measure durable commands through socket and actor against the store alone
+bench: ## Measure durable commands, entities, topics and stores against their peers
 	cd bench && go run .
 
 .PHONY: bench-gateway

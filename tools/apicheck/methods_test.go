@@ -87,7 +87,7 @@ func TestRequiredIsWhatIsRefused(t *testing.T) {
 
 // TestCloseCodes compares the codes of the document with those of the gateway.
 func TestCloseCodes(t *testing.T) {
-	want := map[gateway.Code]bool{1009: true}
+	want := map[gateway.Code]bool{1002: true, 1009: true}
 	for _, code := range []gateway.Code{
 		gateway.CodeSlow, gateway.CodeNoPong, gateway.CodeDraining, gateway.CodePosition, gateway.CodeTooMany, gateway.CodeFault,
 		gateway.CodeExpired, gateway.CodeForbidden, gateway.CodeReplaced, gateway.CodeSignedOut, gateway.CodeNotOpened, gateway.CodeProtocol,

@@ -1323,5 +1323,6 @@ export const closeCodes: Readonly<Record<number, string>> = {
   4503: "you signed out, or the session was ended",
   4504: "the first frame did not come, or was not `session/open`",
   4505: "what you sent is not this protocol",
+  1002: "a frame broke the rules of WebSocket",
   1009: "a frame was too large",
 };
