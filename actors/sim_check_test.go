@@ -46,6 +46,23 @@ func (s *simulation) check() {
 	for _, fault := range audit.Books(states) {
 		s.fail("%s", fault)
 	}
+	s.checkSignedOut(states["user"])
+}
+
+// checkSignedOut finds keys that somebody has who signed out, with keys, after
+// they were made, and that nobody wants ended.
+func (s *simulation) checkSignedOut(users map[string]proto.Message) {
+	for id, m := range users {
+		u, ok := m.(*journalv1.UserState)
+		if !ok || u.GetKeysNotBeforeTime() == nil {
+			continue
+		}
+		for session, known := range u.GetSessions() {
+			if known.GetEndTime() == nil && !known.GetEnding() && known.GetSession().GetCreateTime().AsTime().Before(u.GetKeysNotBeforeTime().AsTime()) {
+				s.fail("%s signed out everywhere, and key %s of before goes on", id, session)
+			}
+		}
+	}
 }
 
 // checkEnd holds what must be so when everybody was answered and everything ended.

@@ -117,10 +117,14 @@ type Principal struct {
 	Roles     []optionsv1.Role
 	Expires   time.Time
 	IssuedAt  time.Time // when the person last showed who they are; zero: that is not known
+	Began     time.Time // when what lets the person in began: the token was issued, the browser signed in, the key was made
 	SessionID string    // the session or API key that lets the person in; empty: a token does
 	Renewable time.Time // until when Identify can prolong it; zero: not at all
 	Region    string    // what the person has chosen; empty: none
 }
+
+// key says whether an API key lets the person in.
+func (p *Principal) key() bool { return p.SessionID != "" && p.Renewable.IsZero() }
 
 // Credential is what somebody shows to be let in: one of the two.
 type Credential struct{ Bearer, Cookie string }

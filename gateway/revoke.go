@@ -39,12 +39,15 @@ func (g *Gateway) Revoke(changed *taskv1.AccessChanged) {
 	for _, s := range g.registry.of(changed.GetSubject()) {
 		who := s.principal()
 		since := changed.GetNotBeforeTime()
+		if who.key() {
+			since = changed.GetKeysNotBeforeTime()
+		}
 		switch {
 		case changed.GetSuspended():
 			s.close(CodeForbidden, "the account is suspended")
 		case changed.GetSessionId() != "" && changed.GetSessionId() == who.SessionID:
 			s.close(CodeSignedOut, "the session has ended")
-		case since != nil && who.SessionID == "" && who.IssuedAt.Before(since.AsTime()):
+		case since != nil && who.Began.Before(since.AsTime()):
 			s.close(CodeSignedOut, "the account was signed out everywhere")
 		}
 	}

@@ -31,8 +31,8 @@ const (
 // GetAccess says whether the user may come in.
 func (user) GetAccess(s *state, _ *taskv1.GetAccessRequest, _ entity.Env) (*taskv1.GetAccessResponse, error) {
 	return &taskv1.GetAccessResponse{
-		Known: s.GetUserId() != "", NotBeforeTime: s.GetNotBeforeTime(), Suspended: s.GetSuspension() != nil, Note: s.GetSuspension().GetNote(),
-		Region: s.GetSettings().GetRegion(),
+		Known: s.GetUserId() != "", Suspended: s.GetSuspension() != nil, Note: s.GetSuspension().GetNote(), Region: s.GetSettings().GetRegion(),
+		NotBeforeTime: s.GetNotBeforeTime(), KeysNotBeforeTime: s.GetKeysNotBeforeTime(),
 	}, nil
 }
 
@@ -117,10 +117,11 @@ func (user) SignOutUser(_ *state, _ *marketplacev1.SignOutUserRequest, env entit
 	return []*event{e}, &marketplacev1.SignOutUserResponse{NotBeforeTime: at}, nil
 }
 
-// signOut refuses every token issued until now. Tokens tell their time in whole
-// seconds, so one of the same second may be refused that was issued after.
+// signOut refuses every token, session and key that began until now, this
+// millisecond included: sessions tell their time in whole ones. Tokens tell theirs
+// in whole seconds, so one of the same second may be refused that was issued after.
 func signOut(env entity.Env, includeKeys bool) (*event, *timestamppb.Timestamp) {
-	at := timestamppb.New(env.Real)
+	at := timestamppb.New(env.Real.Add(time.Millisecond))
 	return &event{Event: &journalv1.UserEvent_SignedOut{SignedOut: &journalv1.UserSignedOut{
 		UserId: env.ID, NotBeforeTime: at, SignedOutBy: env.Subject, IncludeApiKeys: includeKeys,
 	}}}, at
@@ -181,9 +182,12 @@ func applySession(s *state, ev *journalv1.SessionRegistered) {
 		s.Sessions[id] = &journalv1.UserSession{Statement: ev.GetStatement(), EndTime: ev.GetEndTime()}
 		return
 	}
+	since := s.GetNotBeforeTime()
+	if ev.GetSession().GetType() == marketplacev1.SessionType_SESSION_TYPE_API_KEY {
+		since = s.GetKeysNotBeforeTime()
+	}
 	// One that began before the user signed out everywhere may be told of after.
-	late := known == nil && ev.GetSession().GetType() == marketplacev1.SessionType_SESSION_TYPE_BROWSER &&
-		s.GetNotBeforeTime() != nil && ev.GetSession().GetCreateTime().AsTime().Before(s.GetNotBeforeTime().AsTime())
+	late := known == nil && since != nil && ev.GetSession().GetCreateTime().AsTime().Before(since.AsTime())
 	s.Sessions[id] = &journalv1.UserSession{
 		Statement: ev.GetStatement(), Session: proto.CloneOf(ev.GetSession()), Ending: late || known.GetEnding(),
 	}
@@ -193,6 +197,9 @@ func applySession(s *state, ev *journalv1.SessionRegistered) {
 func applySignOut(s *state, ev *journalv1.UserSignedOut) {
 	s.UserId = ev.GetUserId()
 	s.NotBeforeTime = ev.GetNotBeforeTime()
+	if ev.GetIncludeApiKeys() {
+		s.KeysNotBeforeTime = ev.GetNotBeforeTime()
+	}
 	for _, known := range s.GetSessions() {
 		browser := known.GetSession().GetType() == marketplacev1.SessionType_SESSION_TYPE_BROWSER
 		if known.GetEndTime() == nil && (browser || ev.GetIncludeApiKeys()) {
@@ -227,6 +234,9 @@ func accessChanged(e *event, userID string) []entity.Out {
 	switch ev := e.GetEvent().(type) {
 	case *journalv1.UserEvent_SignedOut:
 		changed.NotBeforeTime = ev.SignedOut.GetNotBeforeTime()
+		if ev.SignedOut.GetIncludeApiKeys() {
+			changed.KeysNotBeforeTime = ev.SignedOut.GetNotBeforeTime()
+		}
 	case *journalv1.UserEvent_Suspended:
 		changed.Suspended = true
 	default:

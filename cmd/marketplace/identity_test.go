@@ -289,6 +289,13 @@ func TestSignedOutEverywhere(t *testing.T) {
 	contains(t, r.dial(t, token).ask(whoAmI), "TOKEN_INVALID", "signed out")
 	time.Sleep(time.Second) // tokens tell their time in seconds
 	contains(t, r.dial(t, r.token(t, "alice")).ask(whoAmI), `"result"`)
+	if _, _, status := b.session(); status != http.StatusUnauthorized {
+		t.Errorf("by the cookie of before: %d", status)
+	}
+	b.signIn("alice", "&return_to=/healthz")
+	if _, _, status := b.session(); status != http.StatusOK {
+		t.Errorf("signed in again: %d", status)
+	}
 }
 
 // TestSuspended keeps somebody out whom an operator suspends, everywhere at once.

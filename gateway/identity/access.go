@@ -54,7 +54,7 @@ func (a *Accounts) Bearer(ctx context.Context, text string) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	if since := access.GetNotBeforeTime(); since != nil && who.IssuedAt.Before(since.AsTime()) {
+	if since := access.GetNotBeforeTime(); since != nil && who.Began.Before(since.AsTime()) {
 		return Principal{}, invalid("the access token was issued before its owner signed out everywhere: sign in again")
 	}
 	who.Region = access.GetRegion()
@@ -74,7 +74,9 @@ func split(text string) (id string, digest []byte, ok bool) {
 	return id, sum[:], found && messages.ValidID(id)
 }
 
-// session returns who a session lets in, less a role that it cannot have.
+// session returns who a session lets in, less a role that it cannot have. One
+// that began before its owner signed out everywhere is refused at once, for it may
+// not have heard yet that it is to end.
 func (a *Accounts) session(ctx context.Context, text string, without optionsv1.Role) (Principal, error) {
 	id, digest, ok := split(text)
 	if !ok {
@@ -84,9 +86,9 @@ func (a *Accounts) session(ctx context.Context, text string, without optionsv1.R
 	if err != nil {
 		return Principal{}, err
 	}
-	who := Principal{Subject: found.GetSubject(), SessionID: id, IssuedAt: found.GetIssueTime().AsTime(), Expires: found.GetExpireTime().AsTime(), Renewable: found.GetEndTime().AsTime()}
-	if found.GetType() == marketplacev1.SessionType_SESSION_TYPE_API_KEY {
-		who.IssuedAt, who.Renewable = time.Time{}, time.Time{} // nobody has just shown who they are
+	who := Principal{
+		Subject: found.GetSubject(), SessionID: id, Began: found.GetCreateTime().AsTime(),
+		IssuedAt: found.GetIssueTime().AsTime(), Expires: found.GetExpireTime().AsTime(), Renewable: found.GetEndTime().AsTime(),
 	}
 	for _, r := range found.GetRoles() {
 		if r != without {
@@ -94,8 +96,19 @@ func (a *Accounts) session(ctx context.Context, text string, without optionsv1.R
 		}
 	}
 	access, err := a.access(ctx, who.Subject)
+	if err != nil {
+		return Principal{}, err
+	}
+	since := access.GetNotBeforeTime()
+	if found.GetType() == marketplacev1.SessionType_SESSION_TYPE_API_KEY {
+		who.IssuedAt, who.Renewable = time.Time{}, time.Time{} // nobody has just shown who they are
+		since = access.GetKeysNotBeforeTime()
+	}
+	if since != nil && who.Began.Before(since.AsTime()) {
+		return Principal{}, invalid("the session or API key has ended: its owner signed out everywhere")
+	}
 	who.Region = access.GetRegion()
-	return who, err
+	return who, nil
 }
 
 // check asks the session, and has it renewed when that is due. A renewal that

@@ -44,14 +44,16 @@ type UserState struct {
 	Incoming map[string]*IncomingTransfers `protobuf:"bytes,8,rep,name=incoming,proto3" json:"incoming,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What lets the user in besides the issuer's tokens, by session; those that have ended lately included.
 	Sessions map[string]*UserSession `protobuf:"bytes,9,rep,name=sessions,proto3" json:"sessions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Tokens that were issued before are refused.
+	// Tokens that were issued, and browsers' sessions that began, before are refused.
 	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
 	// Why an operator keeps the user out, if one does.
 	Suspension *Suspension `protobuf:"bytes,11,opt,name=suspension,proto3" json:"suspension,omitempty"`
 	// The broadcasts that the user has acknowledged, the newest last, at most 100.
-	Acknowledged  []string `protobuf:"bytes,12,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Acknowledged []string `protobuf:"bytes,12,rep,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	// API keys that were made before are refused.
+	KeysNotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=keys_not_before_time,json=keysNotBeforeTime,proto3" json:"keys_not_before_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *UserState) Reset() {
@@ -164,6 +166,13 @@ func (x *UserState) GetSuspension() *Suspension {
 func (x *UserState) GetAcknowledged() []string {
 	if x != nil {
 		return x.Acknowledged
+	}
+	return nil
+}
+
+func (x *UserState) GetKeysNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KeysNotBeforeTime
 	}
 	return nil
 }
@@ -1069,16 +1078,16 @@ func (x *SessionRegistered) GetForgottenIds() []string {
 	return nil
 }
 
-// UserSignedOut says from when on tokens are taken.
+// UserSignedOut says from when on tokens and sessions are taken.
 type UserSignedOut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Tokens that were issued before are refused.
+	// Tokens that were issued, and browsers' sessions that began, before are refused.
 	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
 	// Who wanted it.
 	SignedOutBy string `protobuf:"bytes,3,opt,name=signed_out_by,json=signedOutBy,proto3" json:"signed_out_by,omitempty"`
-	// API keys end, too.
+	// API keys that were made before are refused, too.
 	IncludeApiKeys bool `protobuf:"varint,4,opt,name=include_api_keys,json=includeApiKeys,proto3" json:"include_api_keys,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1996,7 +2005,7 @@ var File_marketplace_journal_v1_user_proto protoreflect.FileDescriptor
 
 const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\x1a\x19marketplace/v1/user.proto\"\x85\t\n" +
+	"!marketplace/journal/v1/user.proto\x12\x16marketplace.journal.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#marketplace/journal/v1/ledger.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\x1a\x19marketplace/v1/user.proto\"\xd2\t\n" +
 	"\tUserState\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x120\n" +
 	"\x04book\x18\x02 \x01(\v2\x1c.marketplace.journal.v1.BookR\x04book\x12T\n" +
@@ -2014,7 +2023,8 @@ const file_marketplace_journal_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"suspension\x18\v \x01(\v2\".marketplace.journal.v1.SuspensionR\n" +
 	"suspension\x12\"\n" +
-	"\facknowledged\x18\f \x03(\tR\facknowledged\x1af\n" +
+	"\facknowledged\x18\f \x03(\tR\facknowledged\x12K\n" +
+	"\x14keys_not_before_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x11keysNotBeforeTime\x1af\n" +
 	"\x10DeploymentsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12<\n" +
 	"\x05value\x18\x02 \x01(\v2&.marketplace.journal.v1.UserDeploymentR\x05value:\x028\x01\x1af\n" +
@@ -2227,50 +2237,51 @@ var file_marketplace_journal_v1_user_proto_depIdxs = []int32{
 	27, // 7: marketplace.journal.v1.UserState.sessions:type_name -> marketplace.journal.v1.UserState.SessionsEntry
 	31, // 8: marketplace.journal.v1.UserState.not_before_time:type_name -> google.protobuf.Timestamp
 	2,  // 9: marketplace.journal.v1.UserState.suspension:type_name -> marketplace.journal.v1.Suspension
-	32, // 10: marketplace.journal.v1.UserSession.session:type_name -> marketplace.v1.SessionSummary
-	31, // 11: marketplace.journal.v1.UserSession.end_time:type_name -> google.protobuf.Timestamp
-	4,  // 12: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
-	33, // 13: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
-	31, // 14: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
-	31, // 15: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
-	31, // 16: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
-	14, // 17: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
-	15, // 18: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
-	17, // 19: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
-	18, // 20: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
-	19, // 21: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
-	20, // 22: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
-	21, // 23: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
-	22, // 24: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
-	23, // 25: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
-	8,  // 26: marketplace.journal.v1.UserEvent.registered:type_name -> marketplace.journal.v1.UserRegistered
-	9,  // 27: marketplace.journal.v1.UserEvent.session_registered:type_name -> marketplace.journal.v1.SessionRegistered
-	10, // 28: marketplace.journal.v1.UserEvent.signed_out:type_name -> marketplace.journal.v1.UserSignedOut
-	11, // 29: marketplace.journal.v1.UserEvent.suspended:type_name -> marketplace.journal.v1.UserSuspended
-	12, // 30: marketplace.journal.v1.UserEvent.reinstated:type_name -> marketplace.journal.v1.UserReinstated
-	13, // 31: marketplace.journal.v1.UserEvent.broadcast_acknowledged:type_name -> marketplace.journal.v1.BroadcastAcknowledged
-	32, // 32: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
-	31, // 33: marketplace.journal.v1.SessionRegistered.end_time:type_name -> google.protobuf.Timestamp
-	31, // 34: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
-	2,  // 35: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
-	33, // 36: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
-	31, // 37: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
-	16, // 38: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
-	30, // 39: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
-	30, // 40: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
-	29, // 41: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
-	4,  // 42: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 43: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
-	4,  // 44: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
-	6,  // 45: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
-	3,  // 46: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
-	5,  // 47: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
-	1,  // 48: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
-	49, // [49:49] is the sub-list for method output_type
-	49, // [49:49] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	31, // 10: marketplace.journal.v1.UserState.keys_not_before_time:type_name -> google.protobuf.Timestamp
+	32, // 11: marketplace.journal.v1.UserSession.session:type_name -> marketplace.v1.SessionSummary
+	31, // 12: marketplace.journal.v1.UserSession.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 13: marketplace.journal.v1.OutgoingTransfers.open:type_name -> marketplace.journal.v1.Transfer
+	33, // 14: marketplace.journal.v1.UserDeployment.state:type_name -> marketplace.v1.DeploymentState
+	31, // 15: marketplace.journal.v1.UserDeployment.metered_until_time:type_name -> google.protobuf.Timestamp
+	31, // 16: marketplace.journal.v1.UserDeployment.create_time:type_name -> google.protobuf.Timestamp
+	31, // 17: marketplace.journal.v1.UserEvent.event_time:type_name -> google.protobuf.Timestamp
+	14, // 18: marketplace.journal.v1.UserEvent.credit_granted:type_name -> marketplace.journal.v1.CreditGranted
+	15, // 19: marketplace.journal.v1.UserEvent.deployment_settled:type_name -> marketplace.journal.v1.DeploymentSettled
+	17, // 20: marketplace.journal.v1.UserEvent.runway_told:type_name -> marketplace.journal.v1.RunwayTold
+	18, // 21: marketplace.journal.v1.UserEvent.runway_recovered:type_name -> marketplace.journal.v1.RunwayRecovered
+	19, // 22: marketplace.journal.v1.UserEvent.settings_updated:type_name -> marketplace.journal.v1.SettingsUpdated
+	20, // 23: marketplace.journal.v1.UserEvent.deployments_forgotten:type_name -> marketplace.journal.v1.DeploymentsForgotten
+	21, // 24: marketplace.journal.v1.UserEvent.transfer_begun:type_name -> marketplace.journal.v1.TransferBegun
+	22, // 25: marketplace.journal.v1.UserEvent.transfer_ended:type_name -> marketplace.journal.v1.TransferEnded
+	23, // 26: marketplace.journal.v1.UserEvent.transfer_received:type_name -> marketplace.journal.v1.TransferReceived
+	8,  // 27: marketplace.journal.v1.UserEvent.registered:type_name -> marketplace.journal.v1.UserRegistered
+	9,  // 28: marketplace.journal.v1.UserEvent.session_registered:type_name -> marketplace.journal.v1.SessionRegistered
+	10, // 29: marketplace.journal.v1.UserEvent.signed_out:type_name -> marketplace.journal.v1.UserSignedOut
+	11, // 30: marketplace.journal.v1.UserEvent.suspended:type_name -> marketplace.journal.v1.UserSuspended
+	12, // 31: marketplace.journal.v1.UserEvent.reinstated:type_name -> marketplace.journal.v1.UserReinstated
+	13, // 32: marketplace.journal.v1.UserEvent.broadcast_acknowledged:type_name -> marketplace.journal.v1.BroadcastAcknowledged
+	32, // 33: marketplace.journal.v1.SessionRegistered.session:type_name -> marketplace.v1.SessionSummary
+	31, // 34: marketplace.journal.v1.SessionRegistered.end_time:type_name -> google.protobuf.Timestamp
+	31, // 35: marketplace.journal.v1.UserSignedOut.not_before_time:type_name -> google.protobuf.Timestamp
+	2,  // 36: marketplace.journal.v1.UserSuspended.suspension:type_name -> marketplace.journal.v1.Suspension
+	33, // 37: marketplace.journal.v1.DeploymentSettled.state:type_name -> marketplace.v1.DeploymentState
+	31, // 38: marketplace.journal.v1.DeploymentSettled.metered_until_time:type_name -> google.protobuf.Timestamp
+	16, // 39: marketplace.journal.v1.DeploymentSettled.row:type_name -> marketplace.journal.v1.UsageRow
+	30, // 40: marketplace.journal.v1.RunwayTold.level:type_name -> marketplace.v1.RunwayLevel
+	30, // 41: marketplace.journal.v1.RunwayRecovered.level:type_name -> marketplace.v1.RunwayLevel
+	29, // 42: marketplace.journal.v1.SettingsUpdated.settings:type_name -> marketplace.v1.Settings
+	4,  // 43: marketplace.journal.v1.TransferBegun.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 44: marketplace.journal.v1.TransferEnded.transfer:type_name -> marketplace.journal.v1.Transfer
+	4,  // 45: marketplace.journal.v1.TransferReceived.transfer:type_name -> marketplace.journal.v1.Transfer
+	6,  // 46: marketplace.journal.v1.UserState.DeploymentsEntry.value:type_name -> marketplace.journal.v1.UserDeployment
+	3,  // 47: marketplace.journal.v1.UserState.OutgoingEntry.value:type_name -> marketplace.journal.v1.OutgoingTransfers
+	5,  // 48: marketplace.journal.v1.UserState.IncomingEntry.value:type_name -> marketplace.journal.v1.IncomingTransfers
+	1,  // 49: marketplace.journal.v1.UserState.SessionsEntry.value:type_name -> marketplace.journal.v1.UserSession
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_journal_v1_user_proto_init() }

@@ -75,16 +75,18 @@ type GetAccessResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the user ever came.
 	Known bool `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
-	// Tokens that were issued before are refused; absent: none is.
+	// Tokens that were issued, and browsers' sessions that began, before are refused; absent: none is.
 	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
 	// Whether the user is kept out.
 	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	// Why.
 	Note string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
 	// The region that the user has chosen; empty: none.
-	Region        string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Region string `protobuf:"bytes,5,opt,name=region,proto3" json:"region,omitempty"`
+	// API keys that were made before are refused; absent: none is.
+	KeysNotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=keys_not_before_time,json=keysNotBeforeTime,proto3" json:"keys_not_before_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GetAccessResponse) Reset() {
@@ -150,6 +152,13 @@ func (x *GetAccessResponse) GetRegion() string {
 		return x.Region
 	}
 	return ""
+}
+
+func (x *GetAccessResponse) GetKeysNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KeysNotBeforeTime
+	}
+	return nil
 }
 
 // RegisterUserRequest says who has come.
@@ -350,14 +359,16 @@ type AccessChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whose access it is.
 	Subject string `protobuf:"bytes,1,opt,name=subject,proto3" json:"subject,omitempty"`
-	// Connections by tokens that were issued before are to end.
+	// Connections by tokens that were issued, and by browsers' sessions that began, before are to end.
 	NotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before_time,json=notBeforeTime,proto3" json:"not_before_time,omitempty"`
 	// All connections of the subject are to end.
 	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	// Connections of this session are to end.
-	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Connections by API keys that were made before are to end.
+	KeysNotBeforeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=keys_not_before_time,json=keysNotBeforeTime,proto3" json:"keys_not_before_time,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *AccessChanged) Reset() {
@@ -416,6 +427,13 @@ func (x *AccessChanged) GetSessionId() string {
 		return x.SessionId
 	}
 	return ""
+}
+
+func (x *AccessChanged) GetKeysNotBeforeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KeysNotBeforeTime
+	}
+	return nil
 }
 
 // BroadcastsAcknowledged is published when a user has acknowledged a broadcast: all that the user remembers, so that hearing it twice is hearing it once.
@@ -798,13 +816,14 @@ const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"\x1emarketplace/task/v1/user.proto\x12\x13marketplace.task.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$marketplace/options/v1/options.proto\x1a\x1fmarketplace/v1/deployment.proto\x1a\x1cmarketplace/v1/session.proto\"+\n" +
 	"\x10GetAccessRequest\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\"\xb7\x01\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x84\x02\n" +
 	"\x11GetAccessResponse\x12\x14\n" +
 	"\x05known\x18\x01 \x01(\bR\x05known\x12B\n" +
 	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\x1c\n" +
 	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12\x12\n" +
 	"\x04note\x18\x04 \x01(\tR\x04note\x12\x16\n" +
-	"\x06region\x18\x05 \x01(\tR\x06region\".\n" +
+	"\x06region\x18\x05 \x01(\tR\x06region\x12K\n" +
+	"\x14keys_not_before_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x11keysNotBeforeTime\".\n" +
 	"\x13RegisterUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"\x16\n" +
 	"\x14RegisterUserResponse\"\x9f\x01\n" +
@@ -813,13 +832,14 @@ const file_marketplace_task_v1_user_proto_rawDesc = "" +
 	"\asession\x18\x02 \x01(\v2\x1e.marketplace.v1.SessionSummaryR\asession\x12\x1c\n" +
 	"\tstatement\x18\x03 \x01(\x04R\tstatement\x12\x14\n" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\"\x19\n" +
-	"\x17RegisterSessionResponse\"\xaa\x01\n" +
+	"\x17RegisterSessionResponse\"\xf7\x01\n" +
 	"\rAccessChanged\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12B\n" +
 	"\x0fnot_before_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\rnotBeforeTime\x12\x1c\n" +
 	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12\x1d\n" +
 	"\n" +
-	"session_id\x18\x04 \x01(\tR\tsessionId\"V\n" +
+	"session_id\x18\x04 \x01(\tR\tsessionId\x12K\n" +
+	"\x14keys_not_before_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x11keysNotBeforeTime\"V\n" +
 	"\x16BroadcastsAcknowledged\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12#\n" +
 	"\rbroadcast_ids\x18\x02 \x03(\tR\fbroadcastIds\"\xf4\x02\n" +
@@ -888,25 +908,27 @@ var file_marketplace_task_v1_user_proto_goTypes = []any{
 }
 var file_marketplace_task_v1_user_proto_depIdxs = []int32{
 	12, // 0: marketplace.task.v1.GetAccessResponse.not_before_time:type_name -> google.protobuf.Timestamp
-	13, // 1: marketplace.task.v1.RegisterSessionRequest.session:type_name -> marketplace.v1.SessionSummary
-	12, // 2: marketplace.task.v1.AccessChanged.not_before_time:type_name -> google.protobuf.Timestamp
-	14, // 3: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
-	12, // 4: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
-	0,  // 6: marketplace.task.v1.UserTaskService.GetAccess:input_type -> marketplace.task.v1.GetAccessRequest
-	2,  // 7: marketplace.task.v1.UserTaskService.RegisterUser:input_type -> marketplace.task.v1.RegisterUserRequest
-	4,  // 8: marketplace.task.v1.UserTaskService.RegisterSession:input_type -> marketplace.task.v1.RegisterSessionRequest
-	10, // 9: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
-	9,  // 10: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
-	1,  // 11: marketplace.task.v1.UserTaskService.GetAccess:output_type -> marketplace.task.v1.GetAccessResponse
-	3,  // 12: marketplace.task.v1.UserTaskService.RegisterUser:output_type -> marketplace.task.v1.RegisterUserResponse
-	5,  // 13: marketplace.task.v1.UserTaskService.RegisterSession:output_type -> marketplace.task.v1.RegisterSessionResponse
-	11, // 14: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	12, // 1: marketplace.task.v1.GetAccessResponse.keys_not_before_time:type_name -> google.protobuf.Timestamp
+	13, // 2: marketplace.task.v1.RegisterSessionRequest.session:type_name -> marketplace.v1.SessionSummary
+	12, // 3: marketplace.task.v1.AccessChanged.not_before_time:type_name -> google.protobuf.Timestamp
+	12, // 4: marketplace.task.v1.AccessChanged.keys_not_before_time:type_name -> google.protobuf.Timestamp
+	14, // 5: marketplace.task.v1.SettleDeploymentRequest.state:type_name -> marketplace.v1.DeploymentState
+	12, // 6: marketplace.task.v1.SettleDeploymentRequest.metered_until_time:type_name -> google.protobuf.Timestamp
+	8,  // 7: marketplace.task.v1.UserTaskService.SettleDeployment:input_type -> marketplace.task.v1.SettleDeploymentRequest
+	0,  // 8: marketplace.task.v1.UserTaskService.GetAccess:input_type -> marketplace.task.v1.GetAccessRequest
+	2,  // 9: marketplace.task.v1.UserTaskService.RegisterUser:input_type -> marketplace.task.v1.RegisterUserRequest
+	4,  // 10: marketplace.task.v1.UserTaskService.RegisterSession:input_type -> marketplace.task.v1.RegisterSessionRequest
+	10, // 11: marketplace.task.v1.UserTaskService.ReceiveCredit:input_type -> marketplace.task.v1.ReceiveCreditRequest
+	9,  // 12: marketplace.task.v1.UserTaskService.SettleDeployment:output_type -> marketplace.task.v1.SettleDeploymentResponse
+	1,  // 13: marketplace.task.v1.UserTaskService.GetAccess:output_type -> marketplace.task.v1.GetAccessResponse
+	3,  // 14: marketplace.task.v1.UserTaskService.RegisterUser:output_type -> marketplace.task.v1.RegisterUserResponse
+	5,  // 15: marketplace.task.v1.UserTaskService.RegisterSession:output_type -> marketplace.task.v1.RegisterSessionResponse
+	11, // 16: marketplace.task.v1.UserTaskService.ReceiveCredit:output_type -> marketplace.task.v1.ReceiveCreditResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_task_v1_user_proto_init() }
