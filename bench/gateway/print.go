@@ -86,7 +86,7 @@ func printEvents(r results, o Options) {
 }
 
 func printSessions(r results, o Options) {
-	head(fmt.Sprintf("A broadcast to %d sessions without sockets, each a write(2) to /dev/null", o.Sessions), "server", "first to last delivery, ms")
+	head(fmt.Sprintf("A broadcast to %d sessions without sockets, each a write(2) to /dev/null", o.Sessions), "server", "from the push to the last write, ms")
 	rows(everyone, r, func(server string, f map[string]series) []string {
 		return []string{f["spread"].text("%.1f")}
 	})
