@@ -15,10 +15,18 @@ import (
 // reads, and answers control frames; whole frames of ours pass beside it, under
 // one lock, so that frames never interleave. An idle conn owns no buffer.
 type conn struct {
+	// What a push touches stands together, in one line of the processor's cache:
+	// with many connections, fetching that is what a push costs beside the write.
+	mu       sync.Mutex
+	draining bool // a writer goroutine exists
+	closing  bool // a close frame was the last that is said
+	dead     bool
+	raw      syscall.RawConn // nil: what is written is encrypted first, and always waits
+	fd       int             // of the socket that raw reads
+	terms    *terms
 	net.Conn
-	raw   syscall.RawConn // nil: what is written is encrypted first, and always waits
-	fd    int             // of the socket that raw reads
-	terms *terms
+	queue []segment
+	owed  int // bytes in the queue
 
 	// The reader's own.
 	early []byte // what net/http had read ahead
@@ -26,13 +34,6 @@ type conn struct {
 	data  []byte
 	err   error
 	fill  func(fd uintptr) bool
-
-	mu       sync.Mutex
-	queue    []segment
-	owed     int  // bytes in the queue
-	draining bool // a writer goroutine exists
-	closing  bool // a close frame was the last that is said
-	dead     bool
 }
 
 // terms are what connections of one kind have in common.
@@ -41,6 +42,7 @@ type terms struct {
 	slow    []byte // what tells a slow reader that it is sent away
 	onSlow  func() // counts it
 	traffic *traffic
+	events  bool // what is said has the form of events
 }
 
 // segment is frames that wait for the socket. Of those about one view, only the
@@ -65,20 +67,20 @@ const bufferSize = 4096
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
 
-// newConn wraps a connection. One that hides its file descriptor, as TLS
+// wrap begins with a connection. One that hides its file descriptor, as TLS
 // does, is read and written as any net.Conn, by goroutines that wait.
-func newConn(nc net.Conn, early []byte, terms *terms) (*conn, error) {
-	c := &conn{Conn: nc, terms: terms, early: append([]byte(nil), early...)}
+func (c *conn) wrap(nc net.Conn, early []byte, terms *terms) error {
+	c.Conn, c.terms, c.early = nc, terms, append([]byte(nil), early...)
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return c, nil
+		return nil
 	}
 	raw, err := sc.SyscallConn()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c.raw, c.fill = raw, c.readInto
-	return c, raw.Control(func(fd uintptr) { c.fd = int(fd) })
+	return raw.Control(func(fd uintptr) { c.fd = int(fd) })
 }
 
 // Read waits without a buffer and takes one when the socket has something.
@@ -300,7 +302,7 @@ func (c *conn) drain() {
 	}
 }
 
-// hijacker hands the library our conn, and buffers that hold one control frame.
+// hijacker hands the library the conn of a session, and buffers that hold one control frame.
 type hijacker struct {
 	http.ResponseWriter
 	terms *terms
@@ -315,7 +317,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	early, err := rw.Peek(rw.Reader.Buffered())
 	if err == nil {
-		h.conn, err = newConn(nc, early, h.terms)
+		err = h.conn.wrap(nc, early, h.terms)
 	}
 	if err != nil {
 		_ = nc.Close()

@@ -248,7 +248,8 @@ func TestLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newConn(one, nil, &terms{limit: 1 << 20, traffic: &traffic{}})
+	c := &conn{}
+	err = c.wrap(one, nil, &terms{limit: 1 << 20, traffic: &traffic{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -75,57 +78,80 @@ func (t *topic) appendPush(to []byte, previous, at position, body proto.Message)
 // edition is what a step says to all who see the same of it.
 type edition struct {
 	frames []byte
-	events []byte // the same for those who hear by HTTP; nil until one does
+	once   sync.Once
+	events []byte // the same for those who hear by HTTP, once the first does
 	seen   []byte // which items of the parts it has, as appendSeen says
-	heard  uint64 // by how many
+	to     []*Session
 }
 
-// write says a step to all who hear the topic. What everyone hears in full is one
-// edition; else each is made when somebody sees it first.
+// write says a step to all who hear the topic.
 func (t *topic) write(s *step) {
 	var view *topic
 	if t.method.Stream == optionsv1.Stream_STREAM_STATE && !s.over {
 		view = t
 	}
 	if len(s.parts) == 0 {
-		all := &edition{frames: s.frames}
-		for _, o := range t.subscribers {
-			t.hand(o, all, view)
-		}
+		t.hand(&edition{frames: s.frames, to: t.subscribers}, view)
 		return
 	}
-	editions := map[string]*edition{}
-	seen, some := seenByAll(s.parts)
-	for _, o := range t.subscribers {
-		if some {
-			seen = appendSeen(seen[:0], s.parts, o)
-		}
-		e := editions[string(seen)]
-		if e == nil {
-			e = t.edit(s, seen)
-			editions[string(seen)] = e
-		}
-		t.hand(o, e, view)
-	}
-	for _, e := range editions {
+	for _, e := range t.editions(s) {
+		t.hand(e, view)
 		t.count(s.parts, e)
 	}
 	t.remember(s.parts)
 }
 
-// hand gives an edition to a session.
-func (t *topic) hand(o *Session, e *edition, view *topic) {
-	e.heard++
-	if o.events == nil {
-		if o.conn.sendView(view, e.frames) {
-			t.hub.counts.coalesced.Add(1)
+// editions makes one edition for everybody, if everybody sees the same, else one
+// for each way to see less.
+func (t *topic) editions(s *step) map[string]*edition {
+	all := map[string]*edition{}
+	if seen, some := seenByAll(s.parts); !some {
+		all[""] = t.edit(s, seen)
+		all[""].to = t.subscribers
+		return all
+	}
+	var seen []byte
+	for _, o := range t.subscribers {
+		seen = appendSeen(seen[:0], s.parts, o)
+		e := all[string(seen)]
+		if e == nil {
+			e = t.edit(s, seen)
+			all[string(seen)] = e
 		}
+		e.to = append(e.to, o)
+	}
+	return all
+}
+
+// alone is up to how many sessions one processor writes to by itself.
+const alone = 1000
+
+// hand gives an edition to its sessions, by all processors when they are many:
+// the last of them is not to wait for all the others.
+func (t *topic) hand(e *edition, view *topic) {
+	share := max(alone, len(e.to)/runtime.GOMAXPROCS(0)+1)
+	if len(e.to) <= share {
+		t.handTo(e.to, e, view)
 		return
 	}
-	if e.events == nil {
-		e.events = appendEvents(nil, e.frames)
+	var wait sync.WaitGroup
+	for some := range slices.Chunk(e.to, share) {
+		wait.Go(func() { t.handTo(some, e, view) })
 	}
-	o.sayEvents(e.frames, e.events)
+	wait.Wait()
+}
+
+// handTo gives an edition to some of its sessions.
+func (t *topic) handTo(some []*Session, e *edition, view *topic) {
+	for _, o := range some {
+		switch {
+		case o.conn.terms.events:
+			e.once.Do(func() { e.events = appendEvents(nil, e.frames) })
+			o.sayEvents(e.frames, e.events)
+		case o.conn.sendView(view, e.frames):
+			t.hub.counts.coalesced.Add(1)
+		}
+	}
 }
 
 // seenByAll returns what everybody sees of pushes, and whether some see less.
@@ -166,7 +192,7 @@ func (t *topic) greet(s *step) {
 		return
 	}
 	e := t.edit(s, appendSeen(nil, s.parts, s.join))
-	e.heard = 1
+	e.to = []*Session{s.join}
 	s.join.say(e.frames)
 	t.told = nil // whoever begins has heard nothing here
 	t.count(s.parts, e)
@@ -182,7 +208,7 @@ func (t *topic) count(parts []*part, e *edition) {
 		for i, item := range p.said.items {
 			if seen[i] == 1 && !t.told[item.id] && !counted[item.id] {
 				counted[item.id] = true
-				t.hub.gateway.delivered.add(t.method, item.id, e.heard)
+				t.hub.gateway.delivered.add(t.method, item.id, uint64(len(e.to)))
 			}
 		}
 		seen = seen[len(p.said.items):]

@@ -213,8 +213,8 @@ func New(c Config) *Gateway {
 	g.meters = newMeters(g, c.Metrics)
 	const slow = "reading too slowly; come back and resume"
 	onSlow := func() { g.meters.closed(CodeSlow) }
-	g.byFrames = terms{g.limits.QueueBytes, closeFrame(CodeSlow, slow), onSlow, &g.traffic}
-	g.byEvents = terms{g.limits.QueueBytes, closeEvent(CodeSlow, slow), onSlow, &g.traffic}
+	g.byFrames = terms{g.limits.QueueBytes, closeFrame(CodeSlow, slow), onSlow, &g.traffic, false}
+	g.byEvents = terms{g.limits.QueueBytes, closeEvent(CodeSlow, slow), onSlow, &g.traffic, true}
 	return g
 }
 
@@ -261,8 +261,8 @@ func (g *Gateway) WebSocket() http.Handler {
 			g.refuseHTTP(w, e)
 			return
 		}
-		h := &hijacker{ResponseWriter: w, terms: &g.byFrames}
 		s := &Session{gateway: g, address: address}
+		h := &hijacker{ResponseWriter: w, terms: &g.byFrames, conn: &s.conn}
 		ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 			Subprotocols: []string{Subprotocol}, InsecureSkipVerify: true, // originAllowed is stricter: a scheme counts
 			CompressionMode: websocket.CompressionDisabled,
@@ -275,7 +275,7 @@ func (g *Gateway) WebSocket() http.Handler {
 			return
 		}
 		g.counts.accepted.Add(1)
-		s.conn, s.ws = h.conn, ws
+		s.ws = ws
 		// The authentication needs a large stack, and the session's reader is to
 		// have a small one.
 		pool.Go(func() { s.open(shown) }) //nolint:contextcheck // the session outlives the handshake's request

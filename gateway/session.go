@@ -23,8 +23,8 @@ import (
 // The reader only reads. Everything else happens on a worker that exists while
 // there is something to do; answers that come while it works leave in one write.
 type Session struct {
+	conn     conn // first: what a push touches
 	gateway  *Gateway
-	conn     *conn
 	ws       *websocket.Conn // nil: the session is a stream by HTTP
 	events   *events         // nil: it is not
 	heardMS  atomic.Int64    // when the client last said anything

@@ -33,14 +33,14 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, who Principal, 
 		g.refuseHTTP(w, e)
 		return
 	}
-	h := &hijacker{ResponseWriter: w, terms: &g.byEvents}
+	s := &Session{gateway: g, address: address, events: &events{header: w.Header().Clone()}}
+	h := &hijacker{ResponseWriter: w, terms: &g.byEvents, conn: &s.conn}
 	if _, _, err := h.Hijack(); err != nil {
 		g.addresses.done(address)
 		g.refuseHTTP(w, err)
 		return
 	}
 	g.counts.accepted.Add(1)
-	s := &Session{gateway: g, address: address, conn: h.conn, events: &events{header: w.Header().Clone()}}
 	s.work = s.run
 	s.patient = g.limits.PingAfter.Milliseconds() - rand.Int64N(g.limits.PingAfter.Milliseconds()/4+1) //nolint:gosec // spreads pings, guards nothing
 	s.heard()
