@@ -207,7 +207,7 @@ func (c *Client) use(ws *websocket.Conn) {
 		if c.expired() {
 			c.fail(fmt.Errorf("%w: the server refused the access token", ErrClosed))
 		}
-	case code > codeExpired && code < 5000:
+	case code > codeExpired && code < 5000, code == websocket.StatusMessageTooBig, code == websocket.StatusProtocolError:
 		c.fail(fmt.Errorf("%w: the server does not want it back: %w", ErrClosed, err))
 	}
 	c.config.Log.InfoContext(c.ctx, "connection ended", slog.Any("error", err))

@@ -44,7 +44,7 @@ func silence(ctx context.Context, ws *websocket.Conn, _ int) {
 // TestClosedForGood ends a client that the server does not want back: whoever
 // waits hears ErrClosed.
 func TestClosedForGood(t *testing.T) {
-	for _, code := range []websocket.StatusCode{4500, 4501, 4503, 4505} {
+	for _, code := range []websocket.StatusCode{1002, 1009, 4500, 4501, 4503, 4505} {
 		var connections atomic.Int64
 		c := dial(t, script(t, func(ctx context.Context, ws *websocket.Conn, _ int) {
 			connections.Add(1)

@@ -30,7 +30,7 @@ const connectWithin = 15_000;
 const refreshTries = 3;
 const refreshPause = 5_000;
 const codeExpired = 4500; // the first of the codes after which there is no coming back
-const codeTooLarge = 1009;
+const codesOfAMistake = [1002, 1009]; // of the client's: the same again would end the same
 
 /** address is a URL as WebSockets want it: in full, and with their own scheme. */
 function address(url: string | URL): string {
@@ -140,7 +140,7 @@ export class Connection {
       this.refused = true;
       return undefined;
     }
-    if ((end.code >= codeExpired && end.code < 5000) || end.code === codeTooLarge) {
+    if ((end.code >= codeExpired && end.code < 5000) || codesOfAMistake.includes(end.code)) {
       return new ClosedError(`the server does not want the client back: ${told}`, end.code);
     }
     return undefined;

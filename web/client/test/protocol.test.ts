@@ -236,7 +236,7 @@ test("who was stopped hears nothing more, and a call that is given up is cancell
 });
 
 test("close codes say whether to come back", async () => {
-  for (const [code, back] of [[4000, true], [4005, true], [1012, true], [4501, false], [4503, false], [4505, false], [1009, false]] as const) {
+  for (const [code, back] of [[4000, true], [4005, true], [1012, true], [4501, false], [4503, false], [4505, false], [1009, false], [1002, false]] as const) {
     let connections = 0;
     const { client, server } = await play((frame, say, socket) => (connections === 1 ? socket.close(code) : say({ id: frame.id, result: {} })));
     server.on("connection", () => connections++);
