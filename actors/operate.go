@@ -115,6 +115,8 @@ func (o *operator) run(ctx context.Context, _ string, task proto.Message) (proto
 		switch {
 		case refusal == nil:
 			return &taskv1.CommandDone{}, nil
+		case refusal.Reason == marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_EXPIRED: // an earlier question may have been decided, and forgotten
+			return unreached(refusal, true), nil
 		case !messages.Rule(refusal.Reason).GetRetry():
 			return nil, refusal
 		}
@@ -124,9 +126,15 @@ func (o *operator) run(ctx context.Context, _ string, task proto.Message) (proto
 		case ctx.Err() != nil: // this process stops: the next one asks again
 			return nil, ctx.Err()
 		default:
-			return &taskv1.CommandDone{Reason: messages.ReasonName(refusal.Reason), Message: refusal.Message, Unknown: unknown}, nil
+			return unreached(refusal, unknown), nil
 		}
 	}
+}
+
+// unreached is the outcome of a command that was not answered in the end; it may
+// have been decided all the same, if that is unknown.
+func unreached(refusal *messages.Error, unknown bool) *taskv1.CommandDone {
+	return &taskv1.CommandDone{Reason: messages.ReasonName(refusal.Reason), Message: refusal.Message, Unknown: unknown}
 }
 
 // requestOf makes the request that the entity gets, as a gateway would.

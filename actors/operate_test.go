@@ -19,6 +19,7 @@ const (
 	overloaded = marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED
 	timeout    = marketplacev1.ErrorReason_ERROR_REASON_ACTOR_TIMEOUT
 	wrongState = marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE
+	forgotten  = marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_EXPIRED
 	silence    = marketplacev1.ErrorReason_ERROR_REASON_INTERNAL // here: no answer at all
 	done       = marketplacev1.ErrorReason_ERROR_REASON_UNSPECIFIED
 )
@@ -37,6 +38,7 @@ func TestRunCommand(t *testing.T) {
 		{"refused", []marketplacev1.ErrorReason{overloaded, wrongState}, nil, time.Second},
 		{"never", []marketplacev1.ErrorReason{overloaded}, &taskv1.CommandDone{Reason: "OVERLOADED", Message: "no"}, 2 * time.Minute},
 		{"unknown", []marketplacev1.ErrorReason{timeout, overloaded}, &taskv1.CommandDone{Reason: "OVERLOADED", Message: "no", Unknown: true}, 2 * time.Minute},
+		{"forgotten", []marketplacev1.ErrorReason{timeout, forgotten}, &taskv1.CommandDone{Reason: "COMMAND_ID_EXPIRED", Message: "no", Unknown: true}, time.Second},
 		{"silent", []marketplacev1.ErrorReason{silence}, &taskv1.CommandDone{Reason: "ACTOR_TIMEOUT", Message: "user ann did not answer", Unknown: true}, 2 * time.Minute},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -195,6 +195,18 @@ func (c *conn) sendView(view *topic, b []byte) (replaced bool) {
 	return c.write(segment{view: view, frames: b})
 }
 
+// settle keeps what waits of a view where it is: what is shown from now on has
+// its place behind what the session begins with.
+func (c *conn) settle(view *topic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.queue {
+		if c.queue[i].view == view {
+			c.queue[i].view = nil
+		}
+	}
+}
+
 // last is send for a close frame: nothing is said after it.
 func (c *conn) last(b []byte) {
 	c.mu.Lock()

@@ -57,6 +57,8 @@ func (g *Gateway) Stop() {
 	for waited := time.Duration(0); g.registry.count.Load() > 0 && waited < closeWithin; waited += drainLook {
 		_ = clock.Pause(context.Background(), drainLook)
 	}
-	g.quit()
+	if g.quit != nil { // else it was never started
+		g.quit()
+	}
 	g.done.Wait()
 }

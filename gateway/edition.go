@@ -19,6 +19,7 @@ type step struct {
 	parts       []*part   // pushes that not everyone hears in full, behind the frames
 	said        time.Time // when the first of the pushes came
 	join, leave *Session
+	id          []byte // of the request by which it joins
 	run         func()
 	over        bool
 }
@@ -187,6 +188,7 @@ func (t *topic) edit(s *step, seen []byte) *edition {
 
 // greet says to a session what it begins with.
 func (t *topic) greet(s *step) {
+	s.join.conn.settle(t)
 	if len(s.parts) == 0 {
 		s.join.say(s.frames)
 		return

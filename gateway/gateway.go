@@ -116,8 +116,7 @@ type Principal struct {
 	Subject   string
 	Roles     []optionsv1.Role
 	Expires   time.Time
-	IssuedAt  time.Time // when the person last showed who they are; zero: that is not known
-	Began     time.Time // when what lets the person in began: the token was issued, the browser signed in, the key was made
+	IssuedAt  time.Time // when the token was issued, the browser signed in, or the key was made
 	SessionID string    // the session or API key that lets the person in; empty: a token does
 	Renewable time.Time // until when Identify can prolong it; zero: not at all
 	Region    string    // what the person has chosen; empty: none

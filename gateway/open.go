@@ -88,6 +88,12 @@ func (s *Session) enter(shown Credential, who Principal, revoked uint64) error {
 	if replaced != nil {
 		replaced.close(CodeReplaced, "a newer connection of the same account took its place")
 	}
+	return g.still(shown, revoked)
+}
+
+// still looks again at who shows a credential, if access has changed since it
+// had changed as often as revoked says.
+func (g *Gateway) still(shown Credential, revoked uint64) error {
 	if g.revoked.Load() == revoked {
 		return nil
 	}
@@ -112,19 +118,26 @@ func (s *Session) turnAway(id []byte, err error) {
 	s.gateway.counts.refused.Add(1)
 	e := s.tell(openMethod, err)
 	s.conn.send(appendError(nil, id, e))
-	switch {
-	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_DRAINING:
-		s.close(CodeDraining, e.Message)
-	case e.Retry > 0 || messages.Rule(e.Reason).GetRetry() || e.Reason == marketplacev1.ErrorReason_ERROR_REASON_INTERNAL: // it is not the credential's fault
-		s.close(CodeFault, e.Message)
-	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED:
-		s.close(CodeForbidden, e.Message)
-	default:
+	code := codeOf(e)
+	if code == CodeExpired {
 		s.gateway.blame(s.address, e)
-		s.close(CodeExpired, e.Message)
 	}
+	s.close(code, e.Message)
 	_, _, _ = s.ws.Read(context.Background()) // until the client has gone, or the time for that is over
 	s.end()
+}
+
+// codeOf is the close code of those who are not let in.
+func codeOf(e *messages.Error) Code {
+	switch {
+	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_DRAINING:
+		return CodeDraining
+	case e.Retry > 0 || messages.Rule(e.Reason).GetRetry() || e.Reason == marketplacev1.ErrorReason_ERROR_REASON_INTERNAL: // it is not the credential's fault
+		return CodeFault
+	case e.Reason == marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED:
+		return CodeForbidden
+	}
+	return CodeExpired
 }
 
 // who says who a credential stands for. One that would be closed at once, being
@@ -183,12 +196,18 @@ func (s *Session) refresh(token string) (*marketplacev1.Session, error) {
 	if !g.handshakes.take(s.address, 0, g.clock.Now().UnixMilli()) {
 		return nil, errGuessing()
 	}
-	who, err := g.who(context.Background(), Credential{Bearer: token})
+	shown, revoked := Credential{Bearer: token}, g.revoked.Load()
+	who, err := g.who(context.Background(), shown)
 	if err != nil {
 		g.blame(s.address, err)
 		return nil, err
 	}
 	if err := s.prolong(who); err != nil {
+		return nil, err
+	}
+	if err := g.still(shown, revoked); err != nil {
+		e := messages.AsError(err)
+		s.close(codeOf(e), e.Message)
 		return nil, err
 	}
 	return s.session(), nil

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/threefoldtech/cloud-marketplace/internal/telemetry"
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
+	taskv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/task/v1"
+	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
 // TestRefreshSaysTheNewEnd answers with the session as it is from then on.
@@ -117,3 +120,38 @@ func TestClosedOnce(t *testing.T) {
 		t.Errorf("counted otherwise:\n%s", text)
 	}
 }
+
+// TestRefreshRevoked closes who refreshed with a key that ended while it was
+// looked at.
+func TestRefreshRevoked(t *testing.T) {
+	looked, goOn := make(chan bool), make(chan bool)
+	var ended atomic.Bool
+	s := serve(t, func(c *Config) {
+		at := c.Identify
+		c.Identify = func(ctx context.Context, shown Credential) (Principal, error) {
+			if shown.Bearer != "key" {
+				return at(ctx, shown)
+			}
+			if ended.Load() {
+				return Principal{}, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_INVALID, "it has ended")
+			}
+			who, err := at(ctx, Credential{Bearer: "ann 7200"})
+			who.SessionID = "k1"
+			looked <- true
+			<-goOn
+			return who, err
+		}
+	})
+	p := s.dial("ann")
+	p.ask(1, "session/refresh", `{"accessToken":"key"}`)
+	<-looked
+	ended.Store(true)
+	s.gateway.Revoke(&taskv1.AccessChanged{Subject: "ann", SessionId: "k1"})
+	goOn <- true
+	if code := p.closed(); code != CodeExpired {
+		t.Errorf("closed with %d", code)
+	}
+}
+
+// TestStopBeforeStart stops a gateway whose server did not come up.
+func TestStopBeforeStart(*testing.T) { New(Config{}).Stop() }

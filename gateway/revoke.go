@@ -47,7 +47,7 @@ func (g *Gateway) Revoke(changed *taskv1.AccessChanged) {
 			s.close(CodeForbidden, "the account is suspended")
 		case changed.GetSessionId() != "" && changed.GetSessionId() == who.SessionID:
 			s.close(CodeSignedOut, "the session has ended")
-		case since != nil && who.Began.Before(since.AsTime()):
+		case since != nil && who.IssuedAt.Before(since.AsTime()):
 			s.close(CodeSignedOut, "the account was signed out everywhere")
 		}
 	}

@@ -16,12 +16,12 @@ func TestSignedOutEverywhere(t *testing.T) {
 	out := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	before, ends := out.Add(-time.Millisecond), out.Add(time.Hour)
 	as := map[string]Principal{
-		"an old token":   {Began: before, IssuedAt: before},
-		"a new token":    {Began: out, IssuedAt: out},
-		"an old browser": {Began: before, IssuedAt: out, SessionID: "s1", Renewable: ends},
-		"a new browser":  {Began: out, IssuedAt: out, SessionID: "s2", Renewable: ends},
-		"an old key":     {Began: before, SessionID: "k1"},
-		"a new key":      {Began: out, SessionID: "k2"},
+		"an old token":   {IssuedAt: before},
+		"a new token":    {IssuedAt: out},
+		"an old browser": {IssuedAt: before, SessionID: "s1", Renewable: ends},
+		"a new browser":  {IssuedAt: out, SessionID: "s2", Renewable: ends},
+		"an old key":     {IssuedAt: before, SessionID: "k1"},
+		"a new key":      {IssuedAt: out, SessionID: "k2"},
 	}
 	s := serve(t, func(c *Config) {
 		c.Identify = func(_ context.Context, shown Credential) (Principal, error) {

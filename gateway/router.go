@@ -22,7 +22,9 @@ type Actors interface {
 // that is further would raise a floor under which honest clients fall.
 const aheadLimit = 10 * time.Minute
 
-// recently is how long ago a token may have been issued for what cannot be taken back.
+// recently is how long ago a token may have been issued, or a browser have signed
+// in, for what cannot be taken back. A cookie's renewals do not count: nobody need
+// be there. A key never counts.
 const recently = 15 * time.Minute
 
 // find returns the method of a name on the wire, or a refusal.
@@ -38,7 +40,7 @@ func admit(m *messages.Method, who Principal, commandID string, now time.Time) e
 	if !m.Allows(who.Roles) {
 		return roleRequired(m)
 	}
-	if m.Recent && now.Sub(who.IssuedAt) > recently {
+	if m.Recent && (who.key() || now.Sub(who.IssuedAt) > recently) {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOKEN_TOO_OLD, "%s needs a token that was issued in the last %d minutes: sign in again", m.Path, recently/time.Minute)
 	}
 	if !m.Command() {

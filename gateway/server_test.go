@@ -128,7 +128,7 @@ func (s *server) identify(_ context.Context, c Credential) (Principal, error) {
 	if n, err := strconv.Atoi(left); given && err == nil {
 		ends = s.clock.Now().Add(time.Duration(n) * time.Second)
 	}
-	return Principal{Subject: subject, IssuedAt: s.clock.Now(), Began: s.clock.Now(), Expires: ends, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER, optionsv1.Role_ROLE_CLOUD_OPERATOR}}, nil
+	return Principal{Subject: subject, IssuedAt: s.clock.Now(), Expires: ends, Roles: []optionsv1.Role{optionsv1.Role_ROLE_CLOUD_USER, optionsv1.Role_ROLE_CLOUD_OPERATOR}}, nil
 }
 
 // accountOf answers reads and watches with an account at version 1.

@@ -84,6 +84,19 @@ func (s *Session) say(frames []byte) {
 	s.sayEvents(frames, appendEvents(nil, frames))
 }
 
+// sayLast is say for the end of a stream.
+func (s *Session) sayLast(frames []byte) {
+	s.say(frames)
+	s.done()
+}
+
+// done hangs up a stream by HTTP that has ended: it has nothing more to hear.
+func (s *Session) done() {
+	if s.events != nil {
+		s.hangUp()
+	}
+}
+
 // lend is say for bytes that their owner uses again.
 func (s *Session) lend(frames []byte) {
 	if s.events == nil {

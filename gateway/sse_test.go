@@ -146,6 +146,24 @@ func TestEventsEnd(t *testing.T) {
 	if e := expires.event(); e != nil {
 		t.Errorf("after the end it says %v", e)
 	}
+	lost := s.listen("cloud-user/watch-account", "ann", "")
+	lost.event()
+	s.cast.mu.Lock()
+	s.cast.answer = func(*clusterv1.Request) *clusterv1.Response {
+		return &clusterv1.Response{Error: messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_NOT_FOUND, "gone").Status()}
+	}
+	s.cast.mu.Unlock()
+	s.push("ann", nil) // the actor leaves, and is asked again
+	if e := lost.event(); e["event"] != "end" || !strings.Contains(e["data"], "ACCOUNT_NOT_FOUND") {
+		t.Errorf("when its actor is gone it says %v", e)
+	}
+	if e := lost.event(); e != nil {
+		t.Errorf("after the end it says %v", e)
+	}
+	eventually(t, "both have ended", func() bool { return s.gateway.Stats().Sessions == 0 })
+	s.cast.mu.Lock()
+	s.cast.answer = accountOf
+	s.cast.mu.Unlock()
 	drains := s.listen("cloud-user/watch-account", "ann", "")
 	drains.event()
 	go s.gateway.Drain(context.Background(), 100*time.Millisecond)

@@ -114,8 +114,8 @@ func (s *Session) forget(which func(watched) bool) *topic {
 }
 
 // hears says whether the session wants a stream still.
-func (s *Session) hears(t *topic) bool {
+func (s *Session) hears(t *topic, id []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.watching, func(w watched) bool { return w.topic == t })
+	return slices.ContainsFunc(s.watching, func(w watched) bool { return w.topic == t && bytes.Equal(w.id, id) })
 }

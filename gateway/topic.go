@@ -60,7 +60,7 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 		over := t.over
 		t.mu.Unlock()
 		s.unwatch(t)
-		s.say(appendError(nil, id, over))
+		s.say(appendError(nil, id, over)) // as the answer to a stream by HTTP it is the last that is said
 		return
 	}
 	caught := t.catchUp(w)
@@ -68,7 +68,7 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 	if len(w.GetFrames()) > 0 {
 		start = position{w.GetEpoch(), w.GetFrames()[0].GetPrevious()}
 	}
-	first := step{join: s, frames: appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":`+t.quoted+`,"recovered":`+
+	first := step{join: s, id: id, frames: appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":`+t.quoted+`,"recovered":`+
 		strconv.FormatBool(w.GetRecovered())+`,"position":"`+start.String()+`"}}`))}
 	for i, f := range w.GetFrames() {
 		version := f.GetVersion()
@@ -218,15 +218,15 @@ func (t *topic) do(s *step) {
 	case s.join != nil:
 		t.greet(s)
 		switch { // it may have cancelled meanwhile, or ended, or lost the right to
-		case s.join.hears(t):
+		case s.join.hears(t, s.id):
 			t.subscribers = append(t.subscribers, s.join)
 		case !t.method.Allows(s.join.principal().Roles):
-			s.join.say(t.ending(roleRequired(t.method)))
+			s.join.sayLast(t.ending(roleRequired(t.method)))
 		}
 	case s.leave != nil:
 		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
 		if len(s.frames) > 0 {
-			s.leave.say(s.frames)
+			s.leave.sayLast(s.frames)
 		}
 	default:
 		t.hub.counts.frames.Add(uint64(len(t.subscribers)))
@@ -237,6 +237,7 @@ func (t *topic) do(s *step) {
 		if s.over {
 			for _, o := range t.subscribers {
 				o.unwatch(t)
+				o.done()
 			}
 			t.subscribers = nil
 		}

@@ -27,7 +27,7 @@ type batch struct {
 	items    map[string][][]byte // list items by list, for EVENT streams
 	outs     []out
 	tasks    []Task
-	frames   map[string]*clusterv1.Frame // by stream, for those that watch already
+	frames   []framed // for those that watch already
 	attempts int
 }
 

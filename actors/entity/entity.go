@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -46,7 +44,7 @@ type entity struct {
 	flight  *batch
 	next    *batch
 	memory  memory
-	streams map[string]*stream
+	streams []*stream // those that somebody hears, by name
 	joiners []*joiner
 	runs    map[string]*run
 	asked   waiting         // the request that is being taken
@@ -216,9 +214,9 @@ func (e *entity) stopping(ctx actor.Context) {
 	e.mode = gone
 	e.bounceAll(ctx)
 	e.stopRuns(ctx)
-	for _, name := range slices.Sorted(maps.Keys(e.streams)) {
-		for _, w := range e.streams[name].watchers {
-			ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: name}) // no frame: watch again
+	for _, s := range e.streams {
+		for _, w := range s.watchers {
+			ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: s.method.Name}) // no frame: watch again
 		}
 	}
 	e.rt.engine.Gone(&e.life, e.kind.Name, e.id)

@@ -3,8 +3,8 @@ package entity
 import (
 	"context"
 	"crypto/sha256"
-	"maps"
 	"slices"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
@@ -19,9 +19,15 @@ import (
 // stream is a stream that somebody watches.
 type stream struct {
 	method   *messages.Method
-	watchers []*watcher
+	watchers []watcher
 	shown    uint64   // the version that the last frame showed
 	digest   [16]byte // of the view that the last frame showed
+}
+
+// framed is what a stream says of a batch.
+type framed struct {
+	method *messages.Method
+	frame  *clusterv1.Frame
 }
 
 // watcher is one process that hears a stream, until its lease ends.
@@ -76,7 +82,17 @@ func (e *entity) enqueue(ctx actor.Context, w *watch) {
 // current says whether a watch is renewed by somebody who has seen all there is:
 // then there is nothing to show.
 func (e *entity) current(w *watch) bool {
-	return w.from.GetRenewal() && w.from.GetVersion() == e.version && w.from.GetEpoch() == e.rt.Store.Epoch() && e.streams[w.method.Name] != nil
+	return w.from.GetRenewal() && w.from.GetVersion() == e.version && w.from.GetEpoch() == e.rt.Store.Epoch() && e.stream(w.method) != nil
+}
+
+// stream returns the stream of a method, nil while nobody hears it.
+func (e *entity) stream(m *messages.Method) *stream {
+	for _, s := range e.streams {
+		if s.method == m {
+			return s
+		}
+	}
+	return nil
 }
 
 // behind says whether another owner may have committed: a watcher has seen more
@@ -136,16 +152,11 @@ func (e *entity) sealStreams(b *batch, version uint64) {
 			e.look(w)
 		}
 	}
-	for name, s := range e.streams {
-		payload := e.framePayload(b, s)
-		if payload == nil {
-			continue
+	for _, s := range e.streams {
+		if payload := e.framePayload(b, s); payload != nil {
+			b.frames = append(b.frames, framed{s.method, &clusterv1.Frame{Version: version, Previous: s.shown, Payload: payload}})
+			s.shown = version
 		}
-		if b.frames == nil {
-			b.frames = map[string]*clusterv1.Frame{}
-		}
-		b.frames[name] = &clusterv1.Frame{Version: version, Previous: s.shown, Payload: payload}
-		s.shown = version
 	}
 }
 
@@ -170,19 +181,19 @@ func (e *entity) framePayload(b *batch, s *stream) []byte {
 // push sends the frames of a durable batch to those who watch.
 func (e *entity) push(ctx actor.Context, b *batch) {
 	now := e.rt.engine.NowMS()
-	for _, name := range slices.Sorted(maps.Keys(b.frames)) {
-		f, s := b.frames[name], e.streams[name]
+	for _, f := range b.frames {
+		s := e.stream(f.method)
 		if s == nil {
 			continue
 		}
 		for _, w := range s.watchers {
 			if w.expiresMS > now {
-				ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: name, Epoch: e.rt.Store.Epoch(), Frame: f})
+				ctx.Send(w.to, &clusterv1.Push{Kind: e.kind.Name, Id: e.id, Method: s.method.Name, Epoch: e.rt.Store.Epoch(), Frame: f.frame})
 			}
 		}
 		for _, j := range e.joiners {
 			if j.watch.method == s.method {
-				j.missed = append(j.missed, f)
+				j.missed = append(j.missed, f.frame)
 			}
 		}
 	}
@@ -217,25 +228,23 @@ func (e *entity) join(ctx actor.Context, w *watch) {
 
 // enter makes the watcher's process one that hears the stream.
 func (e *entity) enter(w *watch) *stream {
-	s := e.streams[w.method.Name]
+	s := e.stream(w.method)
 	if s == nil {
-		if e.streams == nil {
-			e.streams = map[string]*stream{}
-		}
 		s = &stream{method: w.method, shown: e.version}
 		if w.method.Stream == optionsv1.Stream_STREAM_STATE {
 			s.digest = digest(w.view)
 		}
-		e.streams[w.method.Name] = s
+		e.streams = append(e.streams, s)
+		slices.SortFunc(e.streams, func(a, b *stream) int { return strings.Compare(a.method.Name, b.method.Name) })
 	}
 	expires := e.rt.engine.NowMS() + e.rt.Lease.Milliseconds()
-	for _, one := range s.watchers {
-		if one.to.Equal(w.to) {
+	for i := range s.watchers {
+		if one := &s.watchers[i]; one.to.Equal(w.to) {
 			one.expiresMS = expires
 			return s
 		}
 	}
-	s.watchers = append(s.watchers, &watcher{to: w.to, expiresMS: expires})
+	s.watchers = append(s.watchers, watcher{to: w.to, expiresMS: expires})
 	return s
 }
 
@@ -249,13 +258,8 @@ func digest(view []byte) (d [16]byte) {
 // expireWatchers forgets processes that have not renewed, and streams nobody hears.
 func (e *entity) expireWatchers() {
 	now := e.rt.engine.NowMS()
-	for name, s := range e.streams {
-		s.watchers = slices.DeleteFunc(s.watchers, func(w *watcher) bool { return w.expiresMS <= now })
-		if len(s.watchers) == 0 {
-			delete(e.streams, name)
-		}
-	}
-	if len(e.streams) == 0 {
-		e.streams = nil
-	}
+	e.streams = slices.DeleteFunc(e.streams, func(s *stream) bool {
+		s.watchers = slices.DeleteFunc(s.watchers, func(w watcher) bool { return w.expiresMS <= now })
+		return len(s.watchers) == 0
+	})
 }

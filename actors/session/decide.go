@@ -79,10 +79,9 @@ func (session) CheckSession(s *state, req *taskv1.CheckSessionRequest, env entit
 	r := &taskv1.CheckSessionResponse{
 		Subject: s.GetSubject(), Roles: slices.Clone(s.GetSession().GetRoles()), Type: s.GetSession().GetType(),
 		IssueTime: s.GetSession().GetCreateTime(), ExpireTime: s.GetSession().GetExpireTime(), EndTime: timestamppb.New(end(s)),
-		CreateTime: s.GetSession().GetCreateTime(),
 	}
 	if g := s.GetGrant(); g != nil {
-		r.IssueTime, r.ExpireTime = g.GetIssueTime(), g.GetExpireTime()
+		r.ExpireTime = g.GetExpireTime()
 	}
 	return r, nil
 }

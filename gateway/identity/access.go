@@ -54,7 +54,7 @@ func (a *Accounts) Bearer(ctx context.Context, text string) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	if since := access.GetNotBeforeTime(); since != nil && who.Began.Before(since.AsTime()) {
+	if since := access.GetNotBeforeTime(); since != nil && who.IssuedAt.Before(since.AsTime()) {
 		return Principal{}, invalid("the access token was issued before its owner signed out everywhere: sign in again")
 	}
 	who.Region = access.GetRegion()
@@ -87,8 +87,8 @@ func (a *Accounts) session(ctx context.Context, text string, without optionsv1.R
 		return Principal{}, err
 	}
 	who := Principal{
-		Subject: found.GetSubject(), SessionID: id, Began: found.GetCreateTime().AsTime(),
-		IssuedAt: found.GetIssueTime().AsTime(), Expires: found.GetExpireTime().AsTime(), Renewable: found.GetEndTime().AsTime(),
+		Subject: found.GetSubject(), SessionID: id, IssuedAt: found.GetIssueTime().AsTime(),
+		Expires: found.GetExpireTime().AsTime(), Renewable: found.GetEndTime().AsTime(),
 	}
 	for _, r := range found.GetRoles() {
 		if r != without {
@@ -101,10 +101,10 @@ func (a *Accounts) session(ctx context.Context, text string, without optionsv1.R
 	}
 	since := access.GetNotBeforeTime()
 	if found.GetType() == marketplacev1.SessionType_SESSION_TYPE_API_KEY {
-		who.IssuedAt, who.Renewable = time.Time{}, time.Time{} // nobody has just shown who they are
+		who.Renewable = time.Time{}
 		since = access.GetKeysNotBeforeTime()
 	}
-	if since != nil && who.Began.Before(since.AsTime()) {
+	if since != nil && who.IssuedAt.Before(since.AsTime()) {
 		return Principal{}, invalid("the session or API key has ended: its owner signed out everywhere")
 	}
 	who.Region = access.GetRegion()

@@ -55,8 +55,7 @@ func TestSignedOut(t *testing.T) {
 	} {
 		c.access.Known = true
 		a := &Accounts{Clock: clock.NewManual(start), Actors: &cast{access: c.access, session: &taskv1.CheckSessionResponse{
-			Subject: "ann", Type: c.of, CreateTime: timestamppb.New(c.began),
-			IssueTime:  timestamppb.New(start.Add(time.Minute)), // what was renewed since began no later
+			Subject: "ann", Type: c.of, IssueTime: timestamppb.New(c.began),
 			ExpireTime: timestamppb.New(start.Add(time.Hour)), EndTime: timestamppb.New(start.Add(time.Hour)),
 		}}}
 		find, shown := a.Cookie, "s1_secret"
@@ -65,7 +64,7 @@ func TestSignedOut(t *testing.T) {
 		}
 		who, err := find(t.Context(), shown)
 		switch {
-		case !c.refused && (err != nil || who.SessionID != "s1" || !who.Began.Equal(c.began)):
+		case !c.refused && (err != nil || who.SessionID != "s1" || !who.IssuedAt.Equal(c.began)):
 			t.Errorf("%s: %+v %v", name, who, err)
 		case c.refused && (err == nil || messages.AsError(err).Reason != wrong || !strings.Contains(err.Error(), "signed out everywhere") || who.Subject != ""):
 			t.Errorf("%s: %+v %v", name, who, err)

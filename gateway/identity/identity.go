@@ -39,8 +39,7 @@ type Principal struct {
 	Subject  string           // a possible id of an actor
 	Roles    []optionsv1.Role // each once, in the token's order
 	Expires  time.Time
-	IssuedAt time.Time // zero: nobody has shown who they are lately, as with an API key
-	Began    time.Time // when what lets the person in began: the token was issued, the browser signed in, the key was made
+	IssuedAt time.Time // when the token was issued, the browser signed in, or the key was made
 
 	SessionID string    // the session or API key that lets the person in; empty: a token does
 	Renewable time.Time // until when the session can be renewed; zero: it cannot

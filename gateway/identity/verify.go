@@ -116,7 +116,7 @@ func (v *Verifier) principal(claims jwt.MapClaims) (Principal, error) {
 	if machine(subject, claims["gty"]) {
 		roles = slices.DeleteFunc(roles, func(r optionsv1.Role) bool { return r == optionsv1.Role_ROLE_CLOUD_OPERATOR })
 	}
-	return Principal{Subject: subject, Roles: roles, Expires: expires.Time, IssuedAt: issued.Time, Began: issued.Time}, nil
+	return Principal{Subject: subject, Roles: roles, Expires: expires.Time, IssuedAt: issued.Time}, nil
 }
 
 // machine says whether a token was issued to a program for itself. Programs

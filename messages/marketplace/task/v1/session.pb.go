@@ -299,14 +299,12 @@ type CheckSessionResponse struct {
 	Roles []v1.Role `protobuf:"varint,2,rep,packed,name=roles,proto3,enum=marketplace.options.v1.Role" json:"roles,omitempty"`
 	// What lets the person in.
 	Type v11.SessionType `protobuf:"varint,3,opt,name=type,proto3,enum=marketplace.v1.SessionType" json:"type,omitempty"`
-	// When the issuer's token was issued, or the key made.
+	// When the browser signed in, or the key was made.
 	IssueTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=issue_time,json=issueTime,proto3" json:"issue_time,omitempty"`
 	// Until when this answer holds.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// It can be renewed until then.
-	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
-	// When the browser signed in, or the key was made.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -379,13 +377,6 @@ func (x *CheckSessionResponse) GetExpireTime() *timestamppb.Timestamp {
 func (x *CheckSessionResponse) GetEndTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.EndTime
-	}
-	return nil
-}
-
-func (x *CheckSessionResponse) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
 	}
 	return nil
 }
@@ -701,7 +692,7 @@ const file_marketplace_task_v1_session_proto_rawDesc = "" +
 	"\x13CheckSessionRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\fR\x06digest\"\x81\x03\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\"\xc4\x02\n" +
 	"\x14CheckSessionResponse\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x122\n" +
 	"\x05roles\x18\x02 \x03(\x0e2\x1c.marketplace.options.v1.RoleR\x05roles\x12/\n" +
@@ -710,9 +701,7 @@ const file_marketplace_task_v1_session_proto_rawDesc = "" +
 	"issue_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tissueTime\x12;\n" +
 	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x125\n" +
-	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12;\n" +
-	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"L\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"L\n" +
 	"\x13RenewSessionRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n" +
@@ -782,22 +771,21 @@ var file_marketplace_task_v1_session_proto_depIdxs = []int32{
 	11, // 8: marketplace.task.v1.CheckSessionResponse.issue_time:type_name -> google.protobuf.Timestamp
 	11, // 9: marketplace.task.v1.CheckSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
 	11, // 10: marketplace.task.v1.CheckSessionResponse.end_time:type_name -> google.protobuf.Timestamp
-	11, // 11: marketplace.task.v1.CheckSessionResponse.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: marketplace.task.v1.RenewGrant.grant:type_name -> marketplace.task.v1.Grant
-	1,  // 13: marketplace.task.v1.GrantRenewed.grant:type_name -> marketplace.task.v1.Grant
-	0,  // 14: marketplace.task.v1.SessionTaskService.StartSession:input_type -> marketplace.task.v1.StartSessionRequest
-	3,  // 15: marketplace.task.v1.SessionTaskService.CheckSession:input_type -> marketplace.task.v1.CheckSessionRequest
-	5,  // 16: marketplace.task.v1.SessionTaskService.RenewSession:input_type -> marketplace.task.v1.RenewSessionRequest
-	7,  // 17: marketplace.task.v1.SessionTaskService.CloseSession:input_type -> marketplace.task.v1.CloseSessionRequest
-	2,  // 18: marketplace.task.v1.SessionTaskService.StartSession:output_type -> marketplace.task.v1.StartSessionResponse
-	4,  // 19: marketplace.task.v1.SessionTaskService.CheckSession:output_type -> marketplace.task.v1.CheckSessionResponse
-	6,  // 20: marketplace.task.v1.SessionTaskService.RenewSession:output_type -> marketplace.task.v1.RenewSessionResponse
-	8,  // 21: marketplace.task.v1.SessionTaskService.CloseSession:output_type -> marketplace.task.v1.CloseSessionResponse
-	18, // [18:22] is the sub-list for method output_type
-	14, // [14:18] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	1,  // 11: marketplace.task.v1.RenewGrant.grant:type_name -> marketplace.task.v1.Grant
+	1,  // 12: marketplace.task.v1.GrantRenewed.grant:type_name -> marketplace.task.v1.Grant
+	0,  // 13: marketplace.task.v1.SessionTaskService.StartSession:input_type -> marketplace.task.v1.StartSessionRequest
+	3,  // 14: marketplace.task.v1.SessionTaskService.CheckSession:input_type -> marketplace.task.v1.CheckSessionRequest
+	5,  // 15: marketplace.task.v1.SessionTaskService.RenewSession:input_type -> marketplace.task.v1.RenewSessionRequest
+	7,  // 16: marketplace.task.v1.SessionTaskService.CloseSession:input_type -> marketplace.task.v1.CloseSessionRequest
+	2,  // 17: marketplace.task.v1.SessionTaskService.StartSession:output_type -> marketplace.task.v1.StartSessionResponse
+	4,  // 18: marketplace.task.v1.SessionTaskService.CheckSession:output_type -> marketplace.task.v1.CheckSessionResponse
+	6,  // 19: marketplace.task.v1.SessionTaskService.RenewSession:output_type -> marketplace.task.v1.RenewSessionResponse
+	8,  // 20: marketplace.task.v1.SessionTaskService.CloseSession:output_type -> marketplace.task.v1.CloseSessionResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_marketplace_task_v1_session_proto_init() }
