@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,8 +27,9 @@ type conn struct {
 	fd       int             // of the socket that raw reads
 	terms    *terms
 	net.Conn
-	queue []segment
-	owed  int // bytes in the queue
+	queue   []segment
+	owed    int // bytes that the socket has not taken: those of the queue, and
+	writing int // those that are being written
 
 	// The reader's own.
 	early []byte // what net/http had read ahead
@@ -207,6 +210,13 @@ func (c *conn) settle(view *topic) {
 	}
 }
 
+// owes says whether something waits for the socket.
+func (c *conn) owes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owed > 0
+}
+
 // last is send for a close frame: nothing is said after it.
 func (c *conn) last(b []byte) {
 	c.mu.Lock()
@@ -259,7 +269,7 @@ func (c *conn) enqueue(s segment) (replaced bool) {
 	}
 	// What is being written ends at a frame's end; what waits is dropped, and the
 	// client comes back for it.
-	c.owe(len(c.terms.slow) - c.owed)
+	c.owe(len(c.terms.slow) + c.writing - c.owed)
 	c.queue, c.dead = append(c.queue[:0], segment{frames: c.terms.slow}), true
 	c.terms.onSlow()
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)) //nolint:forbidigo // a deadline of the socket
@@ -272,20 +282,47 @@ func (c *conn) owe(n int) {
 	c.terms.traffic.owed.Add(int64(n))
 }
 
-// writeTimeout bounds how long a reader may not read at all.
-const writeTimeout = 10 * time.Second
+const (
+	// writeTimeout bounds how long a reader may take for what is written at once.
+	writeTimeout = 10 * time.Second
+	// writeAtOnce is how much that is, about: little enough for a slow line.
+	writeAtOnce = 64 << 10
+)
+
+// batch takes what is to be written at once from the queue. It is called with the lock.
+func (c *conn) batch() net.Buffers {
+	n := 0
+	for n < len(c.queue) && (n == 0 || c.writing < writeAtOnce) {
+		c.writing += len(c.queue[n].frames)
+		n++
+	}
+	batch := make(net.Buffers, n)
+	for i := range batch {
+		batch[i] = c.queue[i].frames
+	}
+	c.queue = slices.Delete(c.queue, 0, n)
+	return batch
+}
+
+// written notes what became of a batch. It is called with the lock.
+func (c *conn) written(err error) {
+	if err != nil {
+		if !c.dead && errors.Is(err, os.ErrDeadlineExceeded) { // else it was told, or has gone
+			c.terms.onSlow()
+		}
+		c.queue = nil
+		c.owe(c.writing - c.owed)
+		_ = c.close()
+	}
+	c.owe(-c.writing)
+	c.writing = 0
+}
 
 // drain writes the queue until it is empty; the connection owns it.
 func (c *conn) drain() {
 	for {
 		c.mu.Lock()
-		batch := make(net.Buffers, len(c.queue))
-		for i := range c.queue {
-			batch[i] = c.queue[i].frames
-		}
-		clear(c.queue)
-		c.queue = c.queue[:0]
-		c.owe(-c.owed)
+		batch := c.batch()
 		if len(batch) == 0 {
 			c.queue, c.draining = nil, false
 			if c.dead {
@@ -302,11 +339,7 @@ func (c *conn) drain() {
 		c.terms.traffic.sent.Add(1)
 		c.terms.traffic.sentBytes.Add(uint64(n)) //nolint:gosec // a count
 		c.mu.Lock()
-		if err != nil {
-			c.queue = nil
-			c.owe(-c.owed)
-			_ = c.close()
-		}
+		c.written(err)
 		if !c.dead {
 			_ = c.Conn.SetWriteDeadline(time.Time{})
 		}

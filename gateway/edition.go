@@ -189,16 +189,24 @@ func (t *topic) edit(s *step, seen []byte) *edition {
 // greet says to a session what it begins with.
 func (t *topic) greet(s *step) {
 	s.join.conn.settle(t)
-	if len(s.parts) == 0 {
-		s.join.say(s.frames)
-		return
+	if len(s.parts) > 0 && t.told != nil {
+		t.told = nil // whoever begins has heard nothing here
 	}
-	e := t.edit(s, appendSeen(nil, s.parts, s.join))
-	e.to = []*Session{s.join}
-	s.join.say(e.frames)
-	t.told = nil // whoever begins has heard nothing here
-	t.count(s.parts, e)
+	t.sayTo(s.join, s)
 	t.remember(s.parts)
+}
+
+// sayTo says a step to one session alone.
+func (t *topic) sayTo(o *Session, s *step) {
+	switch {
+	case len(s.parts) > 0:
+		e := t.edit(s, appendSeen(nil, s.parts, o))
+		e.to = []*Session{o}
+		o.say(e.frames)
+		t.count(s.parts, e)
+	case len(s.frames) > 0:
+		o.say(s.frames)
+	}
 }
 
 // count notes to how many the items of an edition were written. A view shows
@@ -219,7 +227,7 @@ func (t *topic) count(parts []*part, e *edition) {
 
 // remember notes what the newest view shows, for count.
 func (t *topic) remember(parts []*part) {
-	if t.method.Stream != optionsv1.Stream_STREAM_STATE {
+	if t.method.Stream != optionsv1.Stream_STREAM_STATE || len(parts) == 0 {
 		return
 	}
 	newest := parts[len(parts)-1].said

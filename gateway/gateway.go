@@ -166,6 +166,7 @@ type Gateway struct {
 	wheel      wheel
 	handshakes *limiter      // by address
 	callers    *limiter      // HTTP requests, by subject
+	history    *limiter      // what was missed, in KiB, by subject
 	addresses  tally         // connections, by address
 	revoked    atomic.Uint64 // how often somebody's access changed
 	lookEvery  time.Duration // how long a session is left to itself
@@ -192,6 +193,7 @@ func New(c Config) *Gateway {
 	}
 	g.handshakes = newLimiter(g.limits.HandshakeRate, g.limits.HandshakeBurst)
 	g.callers = newLimiter(g.limits.Rate, g.limits.Burst)
+	g.history = newLimiter(historyRate, historyBurst)
 	if g.cookie == nil {
 		g.cookie = func(*http.Request) string { return "" }
 	}

@@ -3,13 +3,12 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"slices"
-
-	"google.golang.org/protobuf/proto"
+	"time"
 
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
+	optionsv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/options/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
 
@@ -45,32 +44,16 @@ func (s *Session) subscribe(id []byte, m *messages.Method, req *clusterv1.Reques
 		}
 		from.Resume, from.Epoch, from.Version = true, p.epoch, p.version
 	}
-	payload, err := wire.Marshal(from)
-	if err != nil {
-		return fmt.Errorf("encode a watch: %w", err)
+	if after != "" && m.Stream == optionsv1.Stream_STREAM_EVENT && !s.gateway.history.take(req.GetSubject(), 0, s.gateway.clock.Now().UnixMilli()) {
+		return later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "more of what was missed is asked for than %d KiB a second", historyRate)
 	}
-	req.Payload = payload
 	t := s.gateway.hub.hold(topicKey{topicAddress{req.GetKind(), req.GetId()}, m.Name}, m)
 	if err := s.watch(id, t); err != nil {
 		s.gateway.hub.drop(t)
 		return err
 	}
-	s.gateway.actors.Call(req, s.gateway.limits.CallTimeout, func(r *clusterv1.Response) {
-		// Here, on the actor's goroutine: what it pushed before this answer is
-		// queued, what comes after is not.
-		watching := &clusterv1.Watching{}
-		if r.GetError() != nil || proto.Unmarshal(r.GetPayload(), watching) != nil {
-			if s.takeWatch(id) == t {
-				s.gateway.hub.drop(t)
-			}
-			s.push(item{id: id, method: m, answer: r})
-			return
-		}
-		s.finish(id)
-		s.gateway.meters.resumed(after, watching.GetRecovered())
-		t.join(s, id, watching)
-	})
-	return nil
+	way := &way{session: s, id: id, topic: t, req: req, from: from, after: after}
+	return way.ask()
 }
 
 // watch notes a stream from the question on, so that a second question, a

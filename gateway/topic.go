@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"slices"
-	"strconv"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -54,13 +53,17 @@ const internalSubject = "$gateway"
 // the topic's position, so a client sees a loss by comparing two strings. A
 // session that joins is told the topic's position rather than the actor's when
 // nothing was said between the two.
-func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
+func (t *topic) join(on *way, w *clusterv1.Watching) {
 	t.mu.Lock()
 	if t.over != nil { // it ended between the question and this answer
 		over := t.over
 		t.mu.Unlock()
-		s.unwatch(t)
-		s.say(appendError(nil, id, over)) // as the answer to a stream by HTTP it is the last that is said
+		on.session.unwatch(t)
+		if on.begun {
+			on.session.sayLast(t.ending(over))
+			return
+		}
+		on.session.say(appendError(nil, on.id, over)) // as the answer to a stream by HTTP it is the last that is said
 		return
 	}
 	caught := t.catchUp(w)
@@ -68,8 +71,7 @@ func (t *topic) join(s *Session, id []byte, w *clusterv1.Watching) {
 	if len(w.GetFrames()) > 0 {
 		start = position{w.GetEpoch(), w.GetFrames()[0].GetPrevious()}
 	}
-	first := step{join: s, id: id, frames: appendFrame(nil, []byte(`{"jsonrpc":"2.0","id":`+string(id)+`,"result":{"subscription":`+t.quoted+`,"recovered":`+
-		strconv.FormatBool(w.GetRecovered())+`,"position":"`+start.String()+`"}}`))}
+	first := step{join: on.session, id: on.id, frames: on.greeting(w.GetRecovered(), start)}
 	for i, f := range w.GetFrames() {
 		version := f.GetVersion()
 		if i == len(w.GetFrames())-1 && version < t.at.version {
@@ -293,7 +295,7 @@ func (t *topic) ask() {
 // renewed takes what the actor said that this process did not know.
 func (t *topic) renewed(w *clusterv1.Watching) {
 	if !w.GetRecovered() && t.method.Stream == optionsv1.Stream_STREAM_EVENT {
-		t.end(messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "the stream cannot be continued here: subscribe again after the last position"))
+		t.end(errStreamLost())
 		return
 	}
 	for _, f := range w.GetFrames() {
@@ -307,6 +309,9 @@ func (t *topic) renewed(w *clusterv1.Watching) {
 		var next step
 		t.add(&next, previous, t.at, f.GetPayload())
 		t.queue(next)
+	}
+	if w.GetMore() {
+		t.renew()
 	}
 }
 

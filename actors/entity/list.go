@@ -21,7 +21,10 @@ import (
 const (
 	defaultPage = 50
 	pageTimeout = 5 * time.Second
-	catchUpMax  = 10_000 // items that a watch is brought up to date with; beyond it begins afresh
+	// What one answer brings of what a watch missed, about: the watcher asks for
+	// the rest when it has passed that on.
+	catchUpItems = 512
+	catchUpBytes = 64 << 10
 )
 
 // appendItems appends a response that holds items: the first repeated field of
@@ -108,10 +111,11 @@ type joiner struct {
 	missed []*clusterv1.Frame
 }
 
-// paged is what was read for a joiner; frames is nil when it was too much.
+// paged is what was read for a joiner.
 type paged struct {
 	j      *joiner
 	frames []*clusterv1.Frame
+	more   bool // they are not all
 	err    error
 }
 
@@ -123,13 +127,43 @@ func (e *entity) catchUp(ctx actor.Context, w *watch) {
 	e.rt.Scheduler.Go(func() {
 		load, cancel := context.WithTimeout(context.Background(), pageTimeout)
 		defer cancel()
-		items, err := e.rt.Store.Since(load, who, w.method.List, w.from.GetVersion(), ^uint32(0), catchUpMax+1)
-		m := &paged{j: j, err: err}
-		if len(items) <= catchUpMax {
-			m.frames = frames(w, items, j.upTo)
-		}
-		root.Send(self, m)
+		items, more, err := missed(load, e.rt.Store, who, w)
+		more = more && items[len(items)-1].Version < j.upTo // what follows is kept with the pushes
+		root.Send(self, &paged{j: j, frames: frames(w, items, j.upTo), more: more, err: err})
 	})
+}
+
+// missed returns the items that the next answer to a watch brings: those of whole
+// commits, and whether there are others.
+func missed(ctx context.Context, store persistence.Store, who persistence.Entity, w *watch) ([]persistence.ListItem, bool, error) {
+	for limit := catchUpItems; ; limit *= 4 {
+		items, err := store.Since(ctx, who, w.method.List, w.from.GetVersion(), ^uint32(0), limit+1)
+		if err != nil {
+			return nil, false, err
+		}
+		n := wholeCommits(items, len(items) > limit)
+		if n > 0 || len(items) == 0 {
+			return items[:n], n < len(items), nil
+		}
+	}
+}
+
+// wholeCommits returns how many items the commits have that go into one answer;
+// the last commit counts only if it is not cut off.
+func wholeCommits(items []persistence.ListItem, cutOff bool) int {
+	whole, size := 0, 0
+	for i := range items {
+		if i > 0 && items[i].Version != items[i-1].Version {
+			if whole = i; size >= catchUpBytes {
+				return whole
+			}
+		}
+		size += len(items[i].Data)
+	}
+	if cutOff {
+		return whole
+	}
+	return len(items)
 }
 
 // frames makes one frame of the items of each commit, as they were pushed.
@@ -161,8 +195,10 @@ func (e *entity) paged(ctx actor.Context, m *paged) {
 		ctx.Send(w.to, e.respond(w.call, messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "what was missed cannot be read now; ask again")))
 		return
 	}
-	answer := &clusterv1.Watching{Recovered: m.frames != nil, Version: e.version, Epoch: e.rt.Store.Epoch()}
-	if m.frames != nil {
+	answer := &clusterv1.Watching{Recovered: true, Version: e.version, Epoch: e.rt.Store.Epoch(), Frames: m.frames, More: m.more}
+	if m.more {
+		answer.Version = m.frames[len(m.frames)-1].GetVersion()
+	} else {
 		answer.Frames = append(m.frames, m.j.missed...)
 	}
 	ctx.Send(w.to, &clusterv1.Response{Call: w.call, Payload: encode(answer), Version: e.version, Epoch: answer.GetEpoch()})

@@ -3,6 +3,7 @@ package entity_test
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -191,5 +192,37 @@ func TestWatcherThatHasSeenMore(t *testing.T) {
 	seen := &clusterv1.Watch{Resume: true, Epoch: w.store.Epoch(), Version: 2}
 	if r := w.watching(w.watch("cloud-user/watch-account", seen)); !r.GetRecovered() || r.GetVersion() != 2 || len(r.GetFrames()) != 0 || w.runtime.Stats().Fenced != 1 {
 		t.Errorf("answered with %v, %d fenced", r, w.runtime.Stats().Fenced)
+	}
+}
+
+// TestResumeInParts brings much that was missed in parts of a bounded size, each
+// of whole commits, while others are committed.
+func TestResumeInParts(t *testing.T) {
+	w := newWorld(t)
+	epoch := w.granted(1, "0").GetEpoch()
+	for n := range 1024 {
+		w.granted(1, strconv.Itoa(n)+strings.Repeat("x", 200))
+	}
+	var heard []string
+	parts, from := 0, uint64(0)
+	for more := true; more; parts++ {
+		got := w.watching(w.watch(eventStream, &clusterv1.Watch{Resume: true, Epoch: epoch, Version: from}))
+		size := 0
+		for _, f := range got.GetFrames() {
+			if f.GetPrevious() != from {
+				t.Fatalf("a frame follows %d, not %d", f.GetPrevious(), from)
+			}
+			from = f.GetVersion()
+			size += len(f.GetPayload())
+		}
+		heard = append(heard, notes(t, got.GetFrames())...)
+		more = got.GetMore()
+		if size > 128<<10 || len(got.GetFrames()) > 512 || !got.GetRecovered() || more && got.GetVersion() != from {
+			t.Fatalf("a part of %d bytes in %d frames up to %d of %d", size, len(got.GetFrames()), got.GetVersion(), from)
+		}
+		w.granted(1, "while it reads")
+	}
+	if want := after(w.written(), 0); !slices.Equal(heard, want[:len(heard)]) || len(want)-len(heard) != 1 || parts < 3 {
+		t.Errorf("heard %d of %d in %d parts", len(heard), len(want), parts)
 	}
 }

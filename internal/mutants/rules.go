@@ -174,7 +174,7 @@ var mutants = []mutant{
 	},
 	{
 		"what is pushed while a resume reads is kept for it", watchGo,
-		"				j.missed = append(j.missed, f)", "				_ = f",
+		"				j.missed = append(j.missed, f.frame)", "",
 	},
 	{
 		"a resume reads up to its version", listGo,
@@ -186,7 +186,7 @@ var mutants = []mutant{
 	},
 	{
 		"a watch is a lease", watchGo,
-		"		s.watchers = slices.DeleteFunc(s.watchers, func(w *watcher) bool { return w.expiresMS <= now })", "		_ = now",
+		"		s.watchers = slices.DeleteFunc(s.watchers, func(w watcher) bool { return w.expiresMS <= now })", "		_ = now",
 	},
 	{
 		"a lease is prolonged", watchGo,
@@ -194,7 +194,7 @@ var mutants = []mutant{
 	},
 	{
 		"a process hears a push once", watchGo,
-		"		if one.to.Equal(w.to) {", "		if false {",
+		"one := &s.watchers[i]; one.to.Equal(w.to) {", "one := &s.watchers[i]; false {",
 	},
 	{
 		"every commit replaces the wake-up", commitGo,

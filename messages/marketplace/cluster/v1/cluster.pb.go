@@ -374,7 +374,9 @@ type Watching struct {
 	// The epoch of the store.
 	Epoch string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// What the watcher did not know, in order.
-	Frames        []*Frame `protobuf:"bytes,4,rep,name=frames,proto3" json:"frames,omitempty"`
+	Frames []*Frame `protobuf:"bytes,4,rep,name=frames,proto3" json:"frames,omitempty"`
+	// Others follow these frames, which are many: ask for them from the last one on.
+	More          bool `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +437,13 @@ func (x *Watching) GetFrames() []*Frame {
 		return x.Frames
 	}
 	return nil
+}
+
+func (x *Watching) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // Frame is one push.
@@ -618,12 +627,13 @@ const file_marketplace_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06resume\x18\x02 \x01(\bR\x06resume\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x18\n" +
-	"\arenewal\x18\x05 \x01(\bR\arenewal\"\x8f\x01\n" +
+	"\arenewal\x18\x05 \x01(\bR\arenewal\"\xa3\x01\n" +
 	"\bWatching\x12\x1c\n" +
 	"\trecovered\x18\x01 \x01(\bR\trecovered\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\x125\n" +
-	"\x06frames\x18\x04 \x03(\v2\x1d.marketplace.cluster.v1.FrameR\x06frames\"W\n" +
+	"\x06frames\x18\x04 \x03(\v2\x1d.marketplace.cluster.v1.FrameR\x06frames\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"W\n" +
 	"\x05Frame\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1a\n" +
 	"\bprevious\x18\x02 \x01(\x04R\bprevious\x12\x18\n" +
