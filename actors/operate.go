@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/threefoldtech/cloud-marketplace/actors/entity"
 	"github.com/threefoldtech/cloud-marketplace/actors/user"
@@ -111,7 +112,10 @@ func (o *operator) run(ctx context.Context, _ string, task proto.Message) (proto
 	limited, cancel := context.WithTimeout(ctx, reachFor)
 	defer cancel()
 	for unknown := false; ; {
-		refusal := o.ask(limited, req)
+		refusal := o.barred(limited, t.GetSubject())
+		if refusal == nil {
+			refusal = o.ask(limited, req, &emptypb.Empty{}) // whatever it says besides
+		}
 		switch {
 		case refusal == nil:
 			return &taskv1.CommandDone{}, nil
@@ -161,8 +165,26 @@ func requestOf(t *taskv1.CommandOnEntity) (*clusterv1.Request, error) {
 // askWithin is how long an entity has for one try.
 const askWithin = 10 * time.Second
 
-// ask returns the entity's refusal, nil when it has done what was asked.
-func (o *operator) ask(ctx context.Context, req *clusterv1.Request) *messages.Error {
+// barred says why whoever began an operation may not go on with it, if they may not.
+func (o *operator) barred(ctx context.Context, subject string) *messages.Error {
+	body := &taskv1.GetAccessRequest{UserId: subject}
+	m := messages.ByRequest(body.ProtoReflect().Descriptor().FullName())
+	payload, err := proto.Marshal(body)
+	if err != nil {
+		return messages.AsError(err)
+	}
+	access := &taskv1.GetAccessResponse{}
+	if refusal := o.ask(ctx, &clusterv1.Request{Kind: m.Actor, Id: subject, Method: m.Name, Payload: payload, Subject: "$operation"}, access); refusal != nil {
+		return refusal
+	}
+	if access.GetSuspended() {
+		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED, "whoever began this is suspended: %s", access.GetNote())
+	}
+	return nil
+}
+
+// ask reads an entity's answer, or returns its refusal.
+func (o *operator) ask(ctx context.Context, req *clusterv1.Request, into proto.Message) *messages.Error {
 	answered := make(chan *clusterv1.Response, 1)
 	o.call(proto.CloneOf(req), askWithin, func(r *clusterv1.Response) { answered <- r })
 	var r *clusterv1.Response
@@ -177,6 +199,9 @@ func (o *operator) ask(ctx context.Context, req *clusterv1.Request) *messages.Er
 	}
 	if r.GetError() != nil {
 		return messages.FromStatus(r.GetError())
+	}
+	if err := proto.Unmarshal(r.GetPayload(), into); err != nil {
+		return messages.AsError(fmt.Errorf("decode the answer of %s %s: %w", req.GetKind(), req.GetId(), err))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +46,10 @@ func TestRunCommand(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var first *clusterv1.Request
 				o := &operator{call: func(req *clusterv1.Request, _ time.Duration, answer func(*clusterv1.Response)) {
+					if strings.HasSuffix(req.GetMethod(), "GetAccess") {
+						answer(&clusterv1.Response{})
+						return
+					}
 					if first == nil {
 						first = req
 					}
@@ -104,5 +109,23 @@ func TestRunCommandStops(t *testing.T) {
 	task.Method = "cloud-operator/of-another-version"
 	if _, err := o.run(t.Context(), "task", task); messages.AsError(err).Reason != marketplacev1.ErrorReason_ERROR_REASON_UNKNOWN_METHOD {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestRunBySuspended runs nothing for somebody who is kept out meanwhile.
+func TestRunBySuspended(t *testing.T) {
+	o := &operator{call: func(req *clusterv1.Request, _ time.Duration, answer func(*clusterv1.Response)) {
+		if !strings.HasSuffix(req.GetMethod(), "GetAccess") || req.GetId() != "olga" {
+			t.Errorf("asked %s of %s", req.GetMethod(), req.GetId())
+		}
+		payload, err := proto.Marshal(&taskv1.GetAccessResponse{Known: true, Suspended: true, Note: "stolen"})
+		if err != nil {
+			t.Error(err)
+		}
+		answer(&clusterv1.Response{Payload: payload})
+	}}
+	_, err := o.run(t.Context(), "task", &taskv1.CommandOnEntity{Method: "cloud-operator/sign-out-user", EntityId: "ann", Subject: "olga"})
+	if e := messages.AsError(err); err == nil || e.Reason != marketplacev1.ErrorReason_ERROR_REASON_ACCOUNT_SUSPENDED || !strings.Contains(e.Message, "stolen") {
+		t.Errorf("run all the same: %v", err)
 	}
 }

@@ -14,9 +14,8 @@ import (
 )
 
 // Guard holds every request to the names and sites that are allowed, before
-// anybody else sees it: the wrong host, a page of another site that would change
-// something, and an address that asks too often are refused. It answers the
-// questions that browsers ask on behalf of pages of allowed sites, and says what
+// anybody else sees it: the wrong host, and a page of another site that would
+// change something, are refused. It answers the questions that browsers ask on behalf of pages of allowed sites, and says what
 // browsers are to make of the answers.
 func (g *Gateway) Guard(next http.Handler) http.Handler {
 	sites := http.NewCrossOriginProtection()
@@ -84,7 +83,19 @@ func HostName(r *http.Request) string {
 // ours or of an allowed site.
 func (g *Gateway) originAllowed(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	return origin == "" || origin == "http://"+r.Host || origin == "https://"+r.Host || slices.Contains(g.origins, origin)
+	return origin == "" || origin == g.scheme(r)+"://"+r.Host || slices.Contains(g.origins, origin)
+}
+
+// scheme returns how the browser reached us: a proxy that is trusted knows.
+func (g *Gateway) scheme(r *http.Request) string {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if told := r.Header.Get("X-Forwarded-Proto"); told != "" && err == nil && g.trusted(at.Addr().Unmap()) {
+		return told
+	}
+	if r.TLS != nil {
+		return "https"
+	}
+	return "http"
 }
 
 // address returns who is at the other end: of a proxy that is trusted, whom it
@@ -117,16 +128,45 @@ func (g *Gateway) trusted(a netip.Addr) bool {
 	return slices.ContainsFunc(g.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
+// Paced holds the addresses that ask a handler to how many handshakes they may
+// have. What they ask in vain costs them more.
+func (g *Gateway) Paced(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		address := g.address(r)
+		if !g.handshakes.take(address, 1, g.clock.Now().UnixMilli()) {
+			g.refuseHTTP(w, later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "more than %d requests a second from one address", g.limits.HandshakeRate))
+			return
+		}
+		told := &answered{ResponseWriter: w}
+		next.ServeHTTP(told, r)
+		if told.code >= http.StatusBadRequest {
+			g.handshakes.charge(address, refusedCost, g.clock.Now().UnixMilli())
+		}
+	})
+}
+
+// answered notes the status of an answer.
+type answered struct {
+	http.ResponseWriter
+	code int
+}
+
+func (a *answered) WriteHeader(code int) {
+	a.code = code
+	a.ResponseWriter.WriteHeader(code)
+}
+
 // door takes a place for a connection, or says why there is none.
 func (g *Gateway) door(address string) *messages.Error {
 	switch {
 	case g.draining.Load():
 		return later(marketplacev1.ErrorReason_ERROR_REASON_DRAINING, time.Second, "this server is about to stop")
-	case g.registry.count.Load() >= int64(g.limits.Connections):
-		return later(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, 10*time.Second, "this server has as many connections as it takes")
 	case !g.handshakes.take(address, 1, g.clock.Now().UnixMilli()):
 		return later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "more than %d connections a second from one address", g.limits.HandshakeRate)
-	case !g.addresses.add(address, g.limits.PerAddress):
+	case !g.addresses.add(address, g.limits.PerAddress, g.limits.Connections):
+		if g.addresses.total() >= g.limits.Connections {
+			return later(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, 10*time.Second, "this server has as many connections as it takes")
+		}
 		return later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, 10*time.Second, "more than %d connections from one address", g.limits.PerAddress)
 	}
 	return nil

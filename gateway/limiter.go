@@ -67,23 +67,32 @@ func (s *limiterShard) bucket(l *limiter, key string, nowMS int64) *bucket {
 	return b
 }
 
-// tally counts what is open for each of many keys.
+// tally counts what is open, and for each of many keys.
 type tally struct {
 	mu     sync.Mutex
+	all    int
 	counts map[string]int
 }
 
-// add counts one more, unless there are limit of them.
-func (t *tally) add(key string, limit int) bool {
+// total is how many are open.
+func (t *tally) total() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.counts[key] >= limit {
+	return t.all
+}
+
+// add counts one more, unless there are each of the key's, or all of all.
+func (t *tally) add(key string, each, all int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.counts[key] >= each || t.all >= all {
 		return false
 	}
 	if t.counts == nil {
 		t.counts = map[string]int{}
 	}
 	t.counts[key]++
+	t.all++
 	return true
 }
 
@@ -91,6 +100,7 @@ func (t *tally) add(key string, limit int) bool {
 func (t *tally) done(key string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.all--
 	if t.counts[key]--; t.counts[key] <= 0 {
 		delete(t.counts, key)
 	}

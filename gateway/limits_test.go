@@ -27,6 +27,25 @@ func (s *server) refusedBy(header http.Header) *http.Response {
 	return resp
 }
 
+// TestDoorCountsAll holds the process to its connections before anybody signs in.
+func TestDoorCountsAll(t *testing.T) {
+	s := serve(t, func(c *Config) { c.Limits.Connections = 2 })
+	one := s.dial("")
+	s.dial("")
+	if resp := s.refusedBy(nil); resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("the third: %s", resp.Status)
+	}
+	_ = one.ws.CloseNow()
+	eventually(t, "there is room again", func() bool {
+		ws, _, err := websocket.Dial(t.Context(), s.http.URL+"/ws", &websocket.DialOptions{})
+		if err == nil {
+			_ = ws.CloseNow()
+		}
+		return err == nil
+	})
+	eventually(t, "all is counted", func() bool { return s.gateway.addresses.total() == 1 })
+}
+
 // TestDoor refuses connections that are too many or come too fast, before they
 // cost anything, and says when to come again.
 func TestDoor(t *testing.T) {

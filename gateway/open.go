@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/threefoldtech/cloud-marketplace/internal/clock"
 	"github.com/threefoldtech/cloud-marketplace/messages"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
@@ -242,12 +243,26 @@ func (s *Session) prolong(who Principal) error {
 	return nil
 }
 
+const (
+	// renewTries is how often what is newer is asked for, renewPause how long after
+	// the last time: whoever asks hears what holds while that is on its way.
+	renewTries = 10
+	renewPause = 500 * time.Millisecond
+)
+
 // renew prolongs a browser's session by its cookie; the page has nothing to do.
 func (s *Session) renew() {
 	s.mu.Lock()
-	cookie := s.cookie
+	cookie, ends := s.cookie, s.who.Expires
 	s.mu.Unlock()
-	who, err := s.gateway.who(context.Background(), Credential{Cookie: cookie})
+	var who Principal
+	var err error
+	for range renewTries {
+		who, err = s.gateway.who(context.Background(), Credential{Cookie: cookie})
+		if err != nil || who.Expires.After(ends) || !clock.Pause(context.Background(), renewPause) {
+			break
+		}
+	}
 	if err == nil {
 		err = s.prolong(who)
 	}

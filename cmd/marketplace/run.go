@@ -216,7 +216,7 @@ func (m *Main) startGateway(l net.Listener) {
 	mux.Handle("GET /api/session/get", m.gateway.SessionHTTP())
 	mux.Handle("GET /auth/session", m.gateway.SessionHTTP())
 	if m.login != nil {
-		mux.Handle("/auth/", m.login.Handler())
+		mux.Handle("/auth/", m.gateway.Paced(m.login.Handler()))
 	}
 	mux.HandleFunc("GET /api/methods", describe)
 	mux.Handle("GET /docs/api/", api.Handler())

@@ -62,7 +62,7 @@ func (a *Accounts) Bearer(ctx context.Context, text string) (Principal, error) {
 }
 
 // Cookie returns who the cookie of a session stands for. When what its issuer
-// said is over, or will be soon, the session asks anew, and this waits for it.
+// said is over, or will be soon, the session asks anew.
 func (a *Accounts) Cookie(ctx context.Context, text string) (Principal, error) {
 	return a.session(ctx, text, optionsv1.Role_ROLE_UNSPECIFIED)
 }
@@ -111,8 +111,8 @@ func (a *Accounts) session(ctx context.Context, text string, without optionsv1.R
 	return who, nil
 }
 
-// check asks the session, and has it renewed when that is due. A renewal that
-// takes too long is no reason to refuse what still holds.
+// check asks the session, and has it renewed when that is due. That is waited for
+// only when what the issuer said last holds no more.
 func (a *Accounts) check(ctx context.Context, id string, digest []byte) (*taskv1.CheckSessionResponse, error) {
 	found := &taskv1.CheckSessionResponse{}
 	look := func() error {
@@ -125,14 +125,14 @@ func (a *Accounts) check(ctx context.Context, id string, digest []byte) (*taskv1
 	if err := look(); err != nil {
 		return nil, err
 	}
-	ends := found.GetExpireTime().AsTime()
-	if found.GetType() != marketplacev1.SessionType_SESSION_TYPE_BROWSER || a.Clock.Now().Add(renewAhead).Before(ends) {
+	if found.GetType() != marketplacev1.SessionType_SESSION_TYPE_BROWSER || a.Clock.Now().Add(renewAhead).Before(found.GetExpireTime().AsTime()) {
 		return found, nil
 	}
 	if err := a.ask(ctx, &taskv1.RenewSessionRequest{SessionId: id, Digest: digest}, &taskv1.RenewSessionResponse{}); err != nil {
 		return nil, err
 	}
-	for waited := time.Duration(0); !found.GetExpireTime().AsTime().After(ends) && waited < callTimeout; waited += renewLook {
+	over := func() bool { return a.Clock.Now().After(found.GetExpireTime().AsTime()) }
+	for waited := time.Duration(0); over() && waited < callTimeout; waited += renewLook {
 		if !clock.Pause(ctx, renewLook) {
 			break
 		}
@@ -140,7 +140,7 @@ func (a *Accounts) check(ctx context.Context, id string, digest []byte) (*taskv1
 			return nil, err
 		}
 	}
-	if a.Clock.Now().After(found.GetExpireTime().AsTime()) {
+	if over() {
 		e := messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_ACTOR_UNAVAILABLE, "the issuer does not renew the session now: ask again in a moment")
 		e.Retry = time.Second
 		return nil, e

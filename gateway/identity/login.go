@@ -181,7 +181,9 @@ func (l *Login) start(r *http.Request, s started, code string) (cookie string, l
 		return "", 0, err
 	}
 	token, err := oauth.Exchange(ctx, code, oauth2.VerifierOption(s.Verifier))
-	if err != nil {
+	if refused, ok := errors.AsType[*oauth2.RetrieveError](err); ok && refused.Response.StatusCode < http.StatusInternalServerError {
+		return "", 0, invalid("the sign-in was ended before, or took too long: sign in again")
+	} else if err != nil {
 		return "", 0, fmt.Errorf("exchange the code: %w", err)
 	}
 	raw, _ := token.Extra("id_token").(string)
