@@ -151,6 +151,7 @@ type answered struct {
 	code int
 }
 
+// WriteHeader notes the status.
 func (a *answered) WriteHeader(code int) {
 	a.code = code
 	a.ResponseWriter.WriteHeader(code)

@@ -21,8 +21,8 @@ func browsers() []attack {
 		cookied("POST of a neighbour's page", refused, http.MethodPost, account, sibling),
 		cookied("signing out by another site's page", refused, http.MethodPost, "/auth/logout", evil),
 		cookied("GET of another site's page", "403 ORIGIN_REFUSED or 200, unreadable for the page", http.MethodGet, account, evil),
-		notRefused("stream of another site's page", refused, http.MethodGet, "/api/cloud-user/watch-account", map[string]string{"Accept": "text/event-stream", "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}),
-		notRefused("stream of a neighbour's page", refused, http.MethodGet, "/api/cloud-user/watch-account", map[string]string{"Accept": "text/event-stream", "Sec-Fetch-Site": "same-site", "Origin": "http://neighbour.localhost"}),
+		cookied("stream of another site's page", refused, http.MethodGet, "/api/cloud-user/watch-account", map[string]string{"Accept": "text/event-stream", "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}),
+		cookied("stream of a neighbour's page", refused, http.MethodGet, "/api/cloud-user/watch-account", map[string]string{"Accept": "text/event-stream", "Sec-Fetch-Site": "same-site", "Origin": "http://neighbour.localhost"}),
 		cookied("preflight of another site's page", "400 MALFORMED_REQUEST, unreadable for the page", http.MethodOptions, account, map[string]string{"Origin": "https://evil.example", "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key"}),
 		{name: "browser: socket of another site's page with the cookie", want: refused, do: cookiedSocket(map[string]string{"Origin": "https://evil.example"})},
 		{name: "browser: socket with the cookie and no page", want: "4504", waits: true, do: cookiedSocket(nil)},
@@ -89,13 +89,6 @@ func cookied(name, want, method, path string, header map[string]string) attack {
 		}
 		return a.String() + ", unreadable for the page"
 	}}
-}
-
-// notRefused is an attack that opens a stream by GET for a page that may not
-// read it.
-func notRefused(name, want, method, path string, header map[string]string) attack {
-	a := cookied(name, want, method, path, header)
-	return a
 }
 
 func cookiedSocket(header map[string]string) func(context.Context, *field) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,8 @@ func floods() []attack {
 		{name: "flood: answers that are not read", want: "4000", do: unreadAnswers},
 		{name: "flood: pushes that are not read", want: "4000", do: unreadPushes},
 		{name: "flood: events by HTTP that are not read", want: "4000", do: unreadEvents},
+		{name: "flood: all that was ever said, again and again, and not read", want: "4000", do: unreadHistory},
+		{name: "flood: 3,000 sign-ins begun from one address", want: "some 303, then 429 RATE_LIMITED", do: signIns},
 		{name: "flood: 129 subscriptions", want: "128 watched, open TOO_MANY_SUBSCRIPTIONS", do: subscriptions},
 		{name: "flood: 2,000 connections from one address under many names", want: "1000 let in, then 429 RATE_LIMITED", do: connections},
 		{name: "flood: 60 connections of one person", want: "10 replaced with 4502, 50 open", do: connectionsOfOne},
@@ -180,6 +183,42 @@ func unreadEvents(ctx context.Context, f *field) string {
 		defer func() { _ = c.Close() }()
 		f.shout(ctx)
 	})
+}
+
+// unreadHistory asks for all broadcasts and gives them up, again and again.
+func unreadHistory(ctx context.Context, f *field) string {
+	s, err := f.visitor("cloud-user").open(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	s.text(call(0, "session/watch-broadcasts", "{}"))
+	_, answer, err := s.next(now().Add(soon))
+	_, after, found := strings.Cut(answer, `"position":"`)
+	epoch, _, _ := strings.Cut(after, ".")
+	if err != nil || !found {
+		return fmt.Sprint("no position: ", answer, err)
+	}
+	s.text(`{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":0}}`)
+	return f.unread(ctx, "4000", func(ctx context.Context) {
+		defer func() { _ = s.Close() }()
+		for i := 1; clock.Pause(ctx, 20*time.Millisecond); i++ {
+			s.text(call(i, "session/watch-broadcasts", fmt.Sprintf(`{"after":"%s.0"}`, epoch)))
+			s.text(fmt.Sprintf(`{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":%d}}`, i))
+		}
+	})
+}
+
+// signIns begins to sign in again and again.
+func signIns(ctx context.Context, f *field) string {
+	v, let := f.visitor(), 0
+	for range 3000 {
+		a := v.ask(ctx, http.MethodGet, "/auth/login", nil, nil)
+		if a.status != http.StatusSeeOther {
+			return fmt.Sprintf("%s 303, then %s", map[bool]string{true: "some", false: "no"}[let > 0], a)
+		}
+		let++
+	}
+	return fmt.Sprintf("%d times 303", let)
 }
 
 // shout broadcasts long texts, as fast as operators may.

@@ -59,6 +59,9 @@ func handshakes() []attack {
 			return map[string]string{"Origin": "http://evil-" + f.server.At.API}
 		}),
 		header("page of our host at another port", "403 ORIGIN_REFUSED", one("Origin", "http://127.0.0.1:1")),
+		header("page of our host by another scheme", "403 ORIGIN_REFUSED", func(f *field) map[string]string {
+			return map[string]string{"Origin": "https://" + f.server.At.API}
+		}),
 		header("page without an origin of its own", "403 ORIGIN_REFUSED", one("Origin", "null")),
 		header("rebound name: Host and Origin agree", "421 HOST_REFUSED", func(*field) map[string]string {
 			return map[string]string{"Host": "evil.example", "Origin": "http://evil.example"}
