@@ -34,7 +34,7 @@ func newMeters(g *Gateway, m *telemetry.Metrics) *meters {
 	t := &g.traffic
 	m.Gauge("sessions", "Connections that are signed in.", func() uint64 { return g.Stats().Sessions })
 	m.Gauge("connections", "Connections that are open, whether or not they are signed in.", func() uint64 { return uint64(max(0, g.addresses.total())) })
-	m.Gauge("users", "People with a connection.", func() uint64 { return uint64(g.registry.users()) })                                                    //nolint:gosec // a count
+	m.Gauge("users", "People with a connection.", func() uint64 { return uint64(g.registry.users()) }) //nolint:gosec // a count
 	m.Gauge("streams", "Streams that this process hears.", func() uint64 { return g.hub.stats().Topics })
 	m.Gauge("subscriptions", "Streams that connections hear, each counted.", func() uint64 { return g.hub.stats().Subscriptions })
 	m.Gauge("queue_bytes", "Bytes that slow readers have not taken yet.", func() uint64 { return uint64(max(0, t.owed.Load())) })
