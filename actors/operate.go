@@ -113,18 +113,20 @@ func (o *operator) run(ctx context.Context, _ string, task proto.Message) (proto
 	defer cancel()
 	for unknown := false; ; {
 		refusal := o.barred(limited, t.GetSubject())
-		if refusal == nil {
+		asked := refusal == nil
+		if asked {
 			refusal = o.ask(limited, req, &emptypb.Empty{}) // whatever it says besides
 		}
 		switch {
 		case refusal == nil:
 			return &taskv1.CommandDone{}, nil
-		case refusal.Reason == marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_EXPIRED: // an earlier question may have been decided, and forgotten
+		case refusal.Reason == marketplacev1.ErrorReason_ERROR_REASON_COMMAND_ID_EXPIRED, // an earlier question may have been decided, and forgotten
+			!asked && unknown && !messages.Rule(refusal.Reason).GetRetry():
 			return unreached(refusal, true), nil
 		case !messages.Rule(refusal.Reason).GetRetry():
 			return nil, refusal
 		}
-		unknown = unknown || refusal.Reason == marketplacev1.ErrorReason_ERROR_REASON_ACTOR_TIMEOUT
+		unknown = unknown || asked && refusal.Reason == marketplacev1.ErrorReason_ERROR_REASON_ACTOR_TIMEOUT
 		switch {
 		case clock.Pause(limited, reachPause):
 		case ctx.Err() != nil: // this process stops: the next one asks again

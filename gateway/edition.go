@@ -15,13 +15,13 @@ import (
 
 // step is one thing to do in order: write to all, let one in or go, or run something.
 type step struct {
-	frames      []byte
-	parts       []*part   // pushes that not everyone hears in full, behind the frames
-	said        time.Time // when the first of the pushes came
-	join, leave *Session
-	id          []byte // of the request by which it joins
-	run         func()
-	over        bool
+	frames []byte
+	parts  []*part   // pushes that not everyone hears in full, behind the frames
+	said   time.Time // when the first of the pushes came
+	join   *way      // whose session begins with the frames
+	leave  *Session
+	run    func()
+	over   bool
 }
 
 // plain says whether a step is nothing but pushes.
@@ -188,11 +188,11 @@ func (t *topic) edit(s *step, seen []byte) *edition {
 
 // greet says to a session what it begins with.
 func (t *topic) greet(s *step) {
-	s.join.conn.settle(t)
+	s.join.session.conn.settle(t)
 	if len(s.parts) > 0 && t.told != nil {
 		t.told = nil // whoever begins has heard nothing here
 	}
-	t.sayTo(s.join, s)
+	t.sayTo(s.join.session, s)
 	t.remember(s.parts)
 }
 

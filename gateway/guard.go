@@ -89,7 +89,8 @@ func (g *Gateway) originAllowed(r *http.Request) bool {
 // scheme returns how the browser reached us: a proxy that is trusted knows.
 func (g *Gateway) scheme(r *http.Request) string {
 	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if told := r.Header.Get("X-Forwarded-Proto"); told != "" && err == nil && g.trusted(at.Addr().Unmap()) {
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-Proto"), ","), ",")
+	if told := strings.ToLower(strings.TrimSpace(hops[len(hops)-1])); told != "" && err == nil && g.trusted(at.Addr().Unmap()) {
 		return told
 	}
 	if r.TLS != nil {
@@ -139,7 +140,7 @@ func (g *Gateway) Paced(next http.Handler) http.Handler {
 		}
 		told := &answered{ResponseWriter: w}
 		next.ServeHTTP(told, r)
-		if told.code >= http.StatusBadRequest {
+		if told.code >= http.StatusBadRequest && told.code < http.StatusInternalServerError {
 			g.handshakes.charge(address, refusedCost, g.clock.Now().UnixMilli())
 		}
 	})

@@ -3,6 +3,7 @@ package gateway
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // position is a place in the history of an entity, as clients see it: opaque.
@@ -18,5 +19,5 @@ func (p position) String() string { return p.epoch + "." + strconv.FormatUint(p.
 func parsePosition(s string) (position, bool) {
 	epoch, version, found := strings.Cut(s, ".")
 	n, err := strconv.ParseUint(version, 10, 64)
-	return position{epoch, n}, found && err == nil && epoch != ""
+	return position{epoch, n}, found && err == nil && epoch != "" && utf8.ValidString(epoch)
 }

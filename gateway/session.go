@@ -48,6 +48,7 @@ type Session struct {
 	closed   bool
 	pending  [][]byte  // ids of requests without their answer
 	watching []watched // streams, with the ids of the requests that subscribed
+	ways     uint64    // into streams, so far
 	bucket   bucket
 	refused  int // requests in a row that came too fast
 }
@@ -64,8 +65,9 @@ type item struct {
 
 // watched is a stream that a session hears, or has asked for.
 type watched struct {
-	id    []byte // of the request
-	topic *topic
+	number uint64 // of the way into it
+	id     []byte // of the request
+	topic  *topic
 }
 
 // push hands the worker something to do.

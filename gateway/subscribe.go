@@ -48,31 +48,39 @@ func (s *Session) subscribe(id []byte, m *messages.Method, req *clusterv1.Reques
 		return later(marketplacev1.ErrorReason_ERROR_REASON_RATE_LIMITED, time.Second, "more of what was missed is asked for than %d KiB a second", historyRate)
 	}
 	t := s.gateway.hub.hold(topicKey{topicAddress{req.GetKind(), req.GetId()}, m.Name}, m)
-	if err := s.watch(id, t); err != nil {
+	w := &way{session: s, id: id, topic: t, req: req, from: from, after: after}
+	if err := s.watch(w); err != nil {
 		s.gateway.hub.drop(t)
 		return err
 	}
-	way := &way{session: s, id: id, topic: t, req: req, from: from, after: after}
-	return way.ask()
+	if err := w.ask(); err != nil {
+		if s.takeWay(w) {
+			s.gateway.hub.drop(t)
+		}
+		return err
+	}
+	return nil
 }
 
 // watch notes a stream from the question on, so that a second question, a
 // cancelling and the end of the session find it; it is heard once it has joined.
-func (s *Session) watch(id []byte, t *topic) error {
+func (s *Session) watch(on *way) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.watching) >= s.gateway.limits.Subscriptions {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_TOO_MANY_SUBSCRIPTIONS, "a connection hears at most %d streams", s.gateway.limits.Subscriptions)
 	}
 	for _, w := range s.watching {
-		if w.topic.key == t.key {
+		if w.topic.key == on.topic.key {
 			return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_WRONG_STATE, "request %s of this connection watches it already", w.id)
 		}
 	}
 	if s.closed {
 		return messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_STREAM_LOST, "the connection has ended")
 	}
-	s.watching = append(s.watching, watched{id, t})
+	s.ways++
+	on.number = s.ways
+	s.watching = append(s.watching, watched{on.number, on.id, on.topic})
 	return nil
 }
 
@@ -96,9 +104,14 @@ func (s *Session) forget(which func(watched) bool) *topic {
 	return t
 }
 
-// hears says whether the session wants a stream still.
-func (s *Session) hears(t *topic, id []byte) bool {
+// hears says whether the session wants a stream still, on this way into it.
+func (s *Session) hears(on *way) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.watching, func(w watched) bool { return w.topic == t && bytes.Equal(w.id, id) })
+	return slices.ContainsFunc(s.watching, func(w watched) bool { return w.number == on.number })
+}
+
+// takeWay forgets the stream that a way leads to, and says whether it was wanted.
+func (s *Session) takeWay(on *way) bool {
+	return s.forget(func(w watched) bool { return w.number == on.number }) != nil
 }

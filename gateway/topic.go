@@ -71,7 +71,7 @@ func (t *topic) join(on *way, w *clusterv1.Watching) {
 	if len(w.GetFrames()) > 0 {
 		start = position{w.GetEpoch(), w.GetFrames()[0].GetPrevious()}
 	}
-	first := step{join: on.session, id: on.id, frames: on.greeting(w.GetRecovered(), start)}
+	first := step{join: on, frames: on.greeting(w.GetRecovered(), start)}
 	for i, f := range w.GetFrames() {
 		version := f.GetVersion()
 		if i == len(w.GetFrames())-1 && version < t.at.version {
@@ -218,12 +218,15 @@ func (t *topic) do(s *step) {
 	case s.run != nil:
 		s.run()
 	case s.join != nil:
-		t.greet(s)
+		heard := s.join.session.hears(s.join)
+		if heard || !s.join.begun {
+			t.greet(s)
+		}
 		switch { // it may have cancelled meanwhile, or ended, or lost the right to
-		case s.join.hears(t, s.id):
-			t.subscribers = append(t.subscribers, s.join)
-		case !t.method.Allows(s.join.principal().Roles):
-			s.join.sayLast(t.ending(roleRequired(t.method)))
+		case heard:
+			t.subscribers = append(t.subscribers, s.join.session)
+		case !s.join.begun && !t.method.Allows(s.join.session.principal().Roles):
+			s.join.session.sayLast(t.ending(roleRequired(t.method)))
 		}
 	case s.leave != nil:
 		t.subscribers = slices.DeleteFunc(t.subscribers, func(o *Session) bool { return o == s.leave })
@@ -310,7 +313,7 @@ func (t *topic) renewed(w *clusterv1.Watching) {
 		t.add(&next, previous, t.at, f.GetPayload())
 		t.queue(next)
 	}
-	if w.GetMore() {
+	if w.GetMore() && !t.then(t.renew) { // when this was swept
 		t.renew()
 	}
 }

@@ -6,7 +6,7 @@ import "testing"
 // have missed not: else a crowd that comes back would end the stream for everybody.
 func TestFullOfPushes(t *testing.T) {
 	g := New(Config{Limits: Limits{QueueBytes: 1000}})
-	missed := topic{hub: g.hub, steps: []step{{frames: make([]byte, 5000), join: &Session{}}, {frames: make([]byte, 900)}}}
+	missed := topic{hub: g.hub, steps: []step{{frames: make([]byte, 5000), join: &way{}}, {frames: make([]byte, 900)}}}
 	if missed.full() {
 		t.Error("what others have missed fills the topic")
 	}

@@ -20,12 +20,14 @@ import (
 // others, and at a pace for each person. The last part lets it join the others.
 type way struct {
 	session *Session
+	number  uint64 // tells it from other ways of the session, also under the same id
 	id      []byte // of the request
 	topic   *topic
 	req     *clusterv1.Request
 	from    *clusterv1.Watch
 	after   string // the position that the client gave; empty: none
 	begun   bool   // the request is answered
+	tries   int    // in vain, since the last answer
 }
 
 const (
@@ -36,6 +38,8 @@ const (
 	joinBytes = 16 << 10
 	// wayPause is how long a session on its way waits for its client, and looks again.
 	wayPause = 20 * time.Millisecond
+	// wayTries is how often an actor that is busy is asked on the way.
+	wayTries = 50
 )
 
 // ask asks the actor for the stream from where the session is.
@@ -54,33 +58,63 @@ func (w *way) ask() error {
 // pushed before this answer is queued, what comes after is not.
 func (w *way) answered(r *clusterv1.Response) {
 	s, watching := w.session, &clusterv1.Watching{}
-	refused := r.GetError() != nil || proto.Unmarshal(r.GetPayload(), watching) != nil
+	var refusal *messages.Error
+	if r.GetError() != nil {
+		refusal = messages.FromStatus(r.GetError())
+	} else if err := proto.Unmarshal(r.GetPayload(), watching); err != nil {
+		refusal = messages.AsError(err)
+	}
+	heard := s.hears(w)
 	switch {
-	case refused && !w.begun:
-		if s.takeWatch(w.id) == w.topic {
+	case refusal != nil && !w.begun:
+		if s.takeWay(w) {
 			s.gateway.hub.drop(w.topic)
 		}
-		s.push(item{id: w.id, method: w.topic.method, answer: r})
+		s.push(item{id: w.id, method: w.topic.method, answer: &clusterv1.Response{Error: refusal.Status()}})
 		return
-	case refused, w.begun && !watching.GetRecovered():
+	case w.begun && !heard: // it was cancelled, or the session has ended
+		return
+	case refusal != nil && messages.Rule(refusal.Reason).GetRetry() && w.tries < wayTries:
+		w.tries++
+		pool.Go(func() {
+			if clock.Pause(context.Background(), max(refusal.Retry, wayPause)) {
+				w.next()
+			}
+		})
+		return
+	case refusal != nil, w.begun && !watching.GetRecovered():
 		w.lose()
 		return
+	}
+	w.tries = 0
+	size := 0
+	for _, f := range watching.GetFrames() {
+		size += len(f.GetPayload())
+	}
+	if w.from.GetResume() && w.topic.method.Stream == optionsv1.Stream_STREAM_EVENT {
+		s.gateway.history.charge(w.req.GetSubject(), int64(size>>10+1), s.gateway.clock.Now().UnixMilli())
 	}
 	if !w.begun {
 		s.finish(w.id)
 		s.gateway.meters.resumed(w.after, watching.GetRecovered())
 	}
-	if part := w.part(watching); len(part) > 0 {
+	part := w.part(watching, size)
+	switch {
+	case !heard && !w.topic.method.Allows(s.principal().Roles):
+		s.say(appendError(nil, w.id, roleRequired(w.topic.method)))
+	case !heard && len(part) > 0: // cancelled: the answer to the request is all that it gets
+		s.say(w.greeting(watching.GetRecovered(), position{watching.GetEpoch(), watching.GetVersion()}))
+	case len(part) > 0:
 		pool.Go(func() { w.tell(watching, part) })
-		return
+	default:
+		w.topic.join(w, watching)
 	}
-	w.topic.join(w, watching)
 }
 
 // lose ends a stream on whose way something was lost: the client asks again after
 // the last position that it heard.
 func (w *way) lose() {
-	if w.session.takeWatch(w.id) != w.topic {
+	if !w.session.takeWay(w) {
 		return
 	}
 	w.session.gateway.hub.drop(w.topic)
@@ -93,19 +127,12 @@ func errStreamLost() *messages.Error {
 
 // part returns what is told before the session joins; nothing, if all of it may
 // be told as it does. One frame is left for that: it says where the session is.
-func (w *way) part(watching *clusterv1.Watching) []*clusterv1.Frame {
+func (w *way) part(watching *clusterv1.Watching, size int) []*clusterv1.Frame {
 	frames := watching.GetFrames()
 	switch {
 	case watching.GetMore():
 		return frames
-	case w.topic.method.Stream != optionsv1.Stream_STREAM_EVENT || len(frames) == 0:
-		return nil
-	}
-	size := 0
-	for _, f := range frames {
-		size += len(f.GetPayload())
-	}
-	if size <= joinBytes {
+	case w.topic.method.Stream != optionsv1.Stream_STREAM_EVENT || size <= joinBytes:
 		return nil
 	}
 	return frames[:len(frames)-1]
@@ -115,22 +142,27 @@ func (w *way) part(watching *clusterv1.Watching) []*clusterv1.Frame {
 func (w *way) tell(watching *clusterv1.Watching, part []*clusterv1.Frame) {
 	s, t, g := w.session, w.topic, w.session.gateway
 	said := step{frames: w.greeting(watching.GetRecovered(), position{watching.GetEpoch(), part[0].GetPrevious()})}
-	size := int64(0)
 	for _, f := range part {
 		t.add(&said, position{watching.GetEpoch(), f.GetPrevious()}, position{watching.GetEpoch(), f.GetVersion()}, f.GetPayload())
-		size += int64(len(f.GetPayload()))
+	}
+	if w.begun && !s.hears(w) {
+		return
 	}
 	t.sayTo(s, &said)
 	w.begun = true
 	who := w.req.GetSubject()
-	g.history.charge(who, size>>10+1, g.clock.Now().UnixMilli())
 	for s.conn.owes() || !g.history.take(who, 0, g.clock.Now().UnixMilli()) {
-		if !s.hears(t, w.id) || !clock.Pause(context.Background(), wayPause) {
+		if !s.hears(w) || !clock.Pause(context.Background(), wayPause) {
 			return
 		}
 	}
 	w.from.Resume, w.from.Epoch, w.from.Version = true, watching.GetEpoch(), part[len(part)-1].GetVersion()
-	if !s.hears(t, w.id) { // it was cancelled, or the session has ended
+	w.next()
+}
+
+// next asks for what follows, if it is wanted still.
+func (w *way) next() {
+	if !w.session.hears(w) {
 		return
 	}
 	if err := w.ask(); err != nil {

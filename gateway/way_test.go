@@ -146,3 +146,55 @@ func TestHistoryHasAPace(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// TestOnTheWayAgain gives a stream up on the way and asks for it again under the
+// same id, while somebody else hears it: what follows is heard once.
+func TestOnTheWayAgain(t *testing.T) {
+	s := serve(t, nil)
+	h := tellHistory(s, 5*perPart)
+	other := s.dial("ann")
+	other.ask(1, notifications, "{}")
+	other.hear()
+	for n := range 20 {
+		p := s.dial("ann")
+		p.ask(1, notifications, `{"after":"e.0"}`)
+		p.hear() // the answer, and the way goes on
+		p.send(cancelOne)
+		p.ask(1, notifications, `{"after":"e.0"}`)
+		for f := p.hear(); f.ID == nil; f = p.hear() {
+		}
+		p.follow("e.0", "e."+strconv.Itoa(5*perPart+n))
+		h.say()
+		p.ask(2, "session/get", "{}")
+		heard := 0
+		for f := p.hear(); f.ID == nil; f = p.hear() {
+			heard++
+		}
+		if heard != 1 {
+			t.Fatalf("one push was heard %d times", heard)
+		}
+		_ = p.ws.CloseNow()
+	}
+}
+
+// TestBusyOnTheWay asks an actor again that is busy on the way.
+func TestBusyOnTheWay(t *testing.T) {
+	s := serve(t, nil)
+	h := tellHistory(s, 5*perPart)
+	busy := 0
+	s.cast.mu.Lock()
+	s.cast.answer = func(req *clusterv1.Request) *clusterv1.Response {
+		if h.asked() == 2 && busy < 3 {
+			busy++
+			return &clusterv1.Response{Error: messages.Refuse(marketplacev1.ErrorReason_ERROR_REASON_OVERLOADED, "busy").Status()}
+		}
+		return h.answer(req)
+	}
+	s.cast.mu.Unlock()
+	p := s.dial("ann")
+	p.ask(1, notifications, `{"after":"e.0"}`)
+	p.follow("", "e."+strconv.Itoa(5*perPart))
+	if busy != 3 {
+		t.Errorf("busy %d times", busy)
+	}
+}

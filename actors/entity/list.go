@@ -136,34 +136,34 @@ func (e *entity) catchUp(ctx actor.Context, w *watch) {
 // missed returns the items that the next answer to a watch brings: those of whole
 // commits, and whether there are others.
 func missed(ctx context.Context, store persistence.Store, who persistence.Entity, w *watch) ([]persistence.ListItem, bool, error) {
-	for limit := catchUpItems; ; limit *= 4 {
+	for limit := catchUpItems / 16; ; limit *= 4 { // most have missed little, and items may be large
 		items, err := store.Since(ctx, who, w.method.List, w.from.GetVersion(), ^uint32(0), limit+1)
 		if err != nil {
 			return nil, false, err
 		}
-		n := wholeCommits(items, len(items) > limit)
-		if n > 0 || len(items) == 0 {
+		n, full := wholeCommits(items, len(items) > limit)
+		if full || len(items) <= limit || n > 0 && limit >= catchUpItems {
 			return items[:n], n < len(items), nil
 		}
 	}
 }
 
-// wholeCommits returns how many items the commits have that go into one answer;
-// the last commit counts only if it is not cut off.
-func wholeCommits(items []persistence.ListItem, cutOff bool) int {
+// wholeCommits returns how many items the commits have that go into one answer,
+// and whether it is full with them; the last commit counts only if it is not cut off.
+func wholeCommits(items []persistence.ListItem, cutOff bool) (n int, full bool) {
 	whole, size := 0, 0
 	for i := range items {
 		if i > 0 && items[i].Version != items[i-1].Version {
 			if whole = i; size >= catchUpBytes {
-				return whole
+				return whole, true
 			}
 		}
 		size += len(items[i].Data)
 	}
 	if cutOff {
-		return whole
+		return whole, false
 	}
-	return len(items)
+	return len(items), false
 }
 
 // frames makes one frame of the items of each commit, as they were pushed.

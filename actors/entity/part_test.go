@@ -25,7 +25,7 @@ func TestWholeCommits(t *testing.T) {
 		"enough after the first":  {[]persistence.ListItem{item(1, big), item(2, nil)}, false, 1},
 		"a large one is whole":    {[]persistence.ListItem{item(1, big), item(1, big), item(2, nil)}, false, 2},
 	} {
-		if got := wholeCommits(c.items, c.cutOff); got != c.want {
+		if got, _ := wholeCommits(c.items, c.cutOff); got != c.want {
 			t.Errorf("%s: %d items, not %d", name, got, c.want)
 		}
 	}
