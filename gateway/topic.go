@@ -58,7 +58,7 @@ func (t *topic) join(on *way, w *clusterv1.Watching) {
 	if t.over != nil { // it ended between the question and this answer
 		over := t.over
 		t.mu.Unlock()
-		on.session.unwatch(t)
+		on.session.takeWay(on)
 		if on.begun {
 			on.session.sayLast(t.ending(over))
 			return
