@@ -3,8 +3,8 @@ package gateway
 import (
 	"fmt"
 	"testing"
-	"time"
 
+	"github.com/threefoldtech/cloud-marketplace/messages"
 	clusterv1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/cluster/v1"
 	marketplacev1 "github.com/threefoldtech/cloud-marketplace/messages/marketplace/v1"
 )
@@ -45,6 +45,22 @@ func TestSubscribedAgainAtOnce(t *testing.T) {
 	}
 }
 
+// heardBy is how many hear ann's account; -1 while something is being said there.
+func (s *server) heardBy() int {
+	m := messages.ByPath("cloud-user/watch-account")
+	k := topicKey{topicAddress{"user", "ann"}, m.Name}
+	shard := s.gateway.hub.shard(k)
+	shard.mu.Lock()
+	t := shard.topics[k]
+	shard.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.sweeping {
+		return -1
+	}
+	return len(t.subscribers)
+}
+
 // TestAskedForAgainBySlowReader ends with the newest view, also for a slow reader
 // who gave the stream up and asked for it again while older views wait.
 func TestAskedForAgainBySlowReader(t *testing.T) {
@@ -83,10 +99,11 @@ func TestAskedForAgainBySlowReader(t *testing.T) {
 	p.send(cancelOne)
 	p.ask(2, "cloud-user/watch-account", "{}")
 	eventually(t, "the question was asked", func() bool { return len(s.cast.watches()) > len(answered) })
-	time.Sleep(300 * time.Millisecond)
+	both := func() bool { return s.heardBy() == 2 }
+	eventually(t, "both hear the stream", both)
 	v++
 	s.push("ann", frame(v, v-1)) // the last thing that happens: a client must end with this
-	time.Sleep(300 * time.Millisecond)
+	eventually(t, "it is said", both)
 	p.ask(3, "session/get", "{}")
 	joined, at := false, ""
 	for {

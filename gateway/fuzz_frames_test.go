@@ -35,9 +35,7 @@ func FuzzFrames(f *testing.F) {
 		s := serve(t, nil)
 		beside := s.dial("ben")
 		nc, r := s.upgrade()
-		if _, err := nc.Write(sent); err != nil {
-			t.Skip("it ended before all was sent")
-		}
+		_, _ = nc.Write(sent) // it may end before all is sent
 		if half, ok := nc.(*net.TCPConn); ok {
 			_ = half.CloseWrite()
 		}
@@ -62,7 +60,7 @@ func FuzzEvents(f *testing.F) {
 	f.Fuzz(func(t *testing.T, position, said string) {
 		result, err := json.Marshal(map[string]string{"text": said})
 		if err != nil {
-			t.Skip()
+			t.Fatal(err)
 		}
 		at := quote(position)
 		push := []byte(`{"jsonrpc":"2.0","method":"a/b","params":{"subscription":"x/y","position":` + at + `,"previous":"e.0","result":` + string(result) + `}}`)
