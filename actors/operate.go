@@ -169,14 +169,12 @@ const askWithin = 10 * time.Second
 
 // barred says why whoever began an operation may not go on with it, if they may not.
 func (o *operator) barred(ctx context.Context, subject string) *messages.Error {
-	body := &taskv1.GetAccessRequest{UserId: subject}
-	m := messages.ByRequest(body.ProtoReflect().Descriptor().FullName())
-	payload, err := proto.Marshal(body)
+	req, err := messages.RequestFrom("$operation", &taskv1.GetAccessRequest{UserId: subject})
 	if err != nil {
 		return messages.AsError(err)
 	}
 	access := &taskv1.GetAccessResponse{}
-	if refusal := o.ask(ctx, &clusterv1.Request{Kind: m.Actor, Id: subject, Method: m.Name, Payload: payload, Subject: "$operation"}, access); refusal != nil {
+	if refusal := o.ask(ctx, req, access); refusal != nil {
 		return refusal
 	}
 	if access.GetSuspended() {

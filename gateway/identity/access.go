@@ -166,17 +166,11 @@ func (a *Accounts) access(ctx context.Context, subject string) (*taskv1.GetAcces
 
 // call asks an actor. done is called once and must not block.
 func (a *Accounts) call(body proto.Message, done func(*clusterv1.Response)) {
-	m := messages.ByRequest(body.ProtoReflect().Descriptor().FullName())
-	id, err := m.ActorID("", "", body)
-	var payload []byte
-	if err == nil {
-		payload, err = proto.Marshal(body)
-	}
+	req, err := messages.RequestFrom(internalSubject, body)
 	if err != nil {
 		done(&clusterv1.Response{Error: messages.AsError(err).Status()})
 		return
 	}
-	req := &clusterv1.Request{Kind: m.Actor, Id: id, Method: m.Name, Payload: payload, Subject: internalSubject}
 	a.Actors.Call(req, callTimeout, done)
 }
 
